@@ -1,0 +1,108 @@
+//! One message in hand, and what may become of it.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::message::AckKind;
+use bytes::Bytes;
+use jiff::Timestamp;
+use trilane_protocol::outcome::SourceRef;
+use trilane_protocol::{DecodeError, Encoding};
+
+use crate::publish::TRACEPARENT;
+
+/// A message that the server waits to hear of.
+#[derive(Debug)]
+pub struct Delivery {
+    message: jetstream::Message,
+    /// Where it lies.
+    pub source: SourceRef,
+    /// Which delivery this is, from 1.
+    pub deliveries: u64,
+    /// Messages behind it, when it was sent.
+    pub pending: u64,
+    /// When the server stored it.
+    pub stored_at: Timestamp,
+}
+
+impl Delivery {
+    /// Reads what the server says of the message. `None` for one that is not from a stream.
+    pub(crate) fn new(message: jetstream::Message) -> Option<Self> {
+        let info = message.info().ok()?;
+        let source = SourceRef {
+            stream: info.stream.to_owned(),
+            subject: message.subject.to_string(),
+            sequence: info.stream_sequence,
+        };
+        let deliveries = u64::try_from(info.delivered).unwrap_or(1);
+        let stored_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).ok()?;
+        let pending = info.pending;
+        Some(Self { source, deliveries, pending, stored_at, message })
+    }
+
+    /// The payload as it came.
+    pub fn payload(&self) -> &Bytes {
+        &self.message.payload
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str())
+    }
+
+    /// The message id that its publisher gave.
+    pub fn message_id(&self) -> Option<&str> {
+        self.header("Nats-Msg-Id")
+    }
+
+    /// The trace it belongs to.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.header(TRACEPARENT)
+    }
+
+    /// How the payload is written.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where neither header nor first byte tells.
+    pub fn encoding(&self) -> Result<Encoding, DecodeError> {
+        Encoding::detect(self.header("Content-Type"), self.payload())
+    }
+
+    /// Done: the next durable write is confirmed. Waits for the server, and where it stays silent the
+    /// message comes back, which everything downstream bears.
+    pub async fn ack(&self) {
+        self.tell("ack", self.message.double_ack().await);
+    }
+
+    /// Done, without waiting for the server: a lost acknowledgement brings the message back.
+    pub async fn ack_unconfirmed(&self) {
+        self.tell("ack", self.message.ack().await);
+    }
+
+    /// To be delivered again, to anybody, after `delay`.
+    pub async fn retry_after(&self, delay: Duration) {
+        self.tell("retry", self.message.ack_with(AckKind::Nak(Some(delay))).await);
+    }
+
+    /// Back at once, untouched: for a worker that stops.
+    pub async fn hand_back(&self) {
+        self.tell("hand back", self.message.ack_with(AckKind::Nak(None)).await);
+    }
+
+    /// Never again: it ended as a dead letter.
+    pub async fn terminate(&self) {
+        self.tell("terminate", self.message.double_ack_with(AckKind::Term).await);
+    }
+
+    /// Still being worked on.
+    pub async fn extend(&self) {
+        self.tell("extend", self.message.ack_with(AckKind::Progress).await);
+    }
+
+    fn tell<E: std::fmt::Display>(&self, what: &str, outcome: Result<(), E>) {
+        if let Err(error) = outcome {
+            let SourceRef { stream, sequence, .. } = &self.source;
+            tracing::warn!(%error, stream, sequence, "could not {what} a message; it will come back");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The only crate that speaks to NATS.
+//!
+//! * [`topology`]: streams, consumers and buckets as data
+//! * [`connect`]: a connection that finds its way back after any restart
+//! * [`provision`]: applies the topology, as often as you like
+//! * [`publish`]: confirmed publishes, repeated under the same message id
+//! * [`tasks`]: what producers do
+//! * [`lanes`]: what the classifier puts on lanes; cloud lanes take cloud routes and nothing else
+//! * [`delivery`]: one message in hand, and what may become of it
+//! * [`pull`]: messages for free slots only, by priority
+//! * [`results`]: exactly one result a task
+//! * [`dead`]: dead letters
+//! * [`workers`]: signs of life
+//! * [`depth`]: how long the queues are; pause and resume
+//! * [`pipelines`]: what is kept of a pipeline while it runs
+
+pub mod connect;
+pub mod dead;
+pub mod delivery;
+pub mod depth;
+pub mod lanes;
+pub mod pipelines;
+pub mod provision;
+pub mod publish;
+pub mod pull;
+pub mod results;
+pub mod tasks;
+pub mod topology;
+pub mod workers;
+
+pub use connect::{Broker, ConnectError, Role};
+pub use delivery::Delivery;

@@ -1,0 +1,177 @@
+//! Confirmed publishes. An acknowledgement that does not come is ambiguous, so the publish is repeated under
+//! the same message id until it is confirmed or given up.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream;
+use async_nats::jetstream::context::{PublishError as NatsPublishError, PublishErrorKind};
+use bytes::Bytes;
+use trilane_protocol::Encoding;
+
+use crate::connect::Broker;
+
+/// Times that an unconfirmed publish is sent before it is given up.
+const MAX_SENDS: u32 = 6;
+
+/// Delay before an unconfirmed publish is sent again, at first; doubled each time.
+const RESEND_DELAY: Duration = Duration::from_millis(100);
+
+/// JetStream's code for a stream that refuses because it is full (discard new).
+const CODE_STREAM_FULL: u64 = 10077;
+
+/// JetStream's code for an expected last sequence that does not hold.
+const CODE_WRONG_LAST_SEQUENCE: u64 = 10071;
+
+/// JetStream's code for a cluster that cannot answer now.
+const CODE_UNAVAILABLE: u64 = 10008;
+
+/// The header that carries a trace from task to result (W3C Trace Context).
+pub const TRACEPARENT: &str = "traceparent";
+
+/// A message on its way out.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Where to.
+    pub subject: String,
+    /// What.
+    pub payload: Bytes,
+    /// How it is written.
+    pub encoding: Encoding,
+    /// Under which id the server takes it once only, within its duplicate window.
+    pub message_id: Option<String>,
+    /// Refused where the subject holds a message already; rests on stored state, not on a window.
+    pub must_be_first: bool,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
+}
+
+/// A stored message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// Whether the server had it already under this message id.
+    pub is_duplicate: bool,
+}
+
+/// Why a message was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The stream is full; nothing was stored, and the same id may be used again.
+    #[error("`{subject}` is full; try again when its queue is shorter")]
+    Full {
+        /// Where to.
+        subject: String,
+    },
+    /// The subject holds a message already.
+    #[error("`{subject}` holds a message already")]
+    NotFirst {
+        /// Where to.
+        subject: String,
+    },
+    /// Larger than the server takes.
+    #[error("the message for `{subject}` has {bytes} bytes; the server takes {most} (max_payload)")]
+    TooLarge {
+        /// Where to.
+        subject: String,
+        /// Its size.
+        bytes: usize,
+        /// The server's bound.
+        most: usize,
+    },
+    /// No acknowledgement came, however often it was sent. It may be stored or not.
+    #[error("no acknowledgement for `{subject}`: {reason}; is the stream there (`trilane provision`), and may this role publish to it?")]
+    Unconfirmed {
+        /// Where to.
+        subject: String,
+        /// What was met last.
+        reason: String,
+    },
+}
+
+impl PublishError {
+    /// Whether the same publish may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Unconfirmed { .. })
+    }
+}
+
+impl Broker {
+    /// Publishes and waits until the server has confirmed it.
+    ///
+    /// # Errors
+    /// [`PublishError`]; only `Unconfirmed` leaves open whether the message is stored.
+    pub async fn publish(&self, message: Outgoing) -> Result<Stored, PublishError> {
+        let headers = headers(&message);
+        let mut delay = RESEND_DELAY;
+        let mut reason = String::new();
+        for sends in 0..MAX_SENDS {
+            match self.send_once(&message, headers.clone()).await {
+                // What an earlier send of this very call has stored is no duplicate to the caller.
+                Ok(stored) => return Ok(Stored { is_duplicate: stored.is_duplicate && sends == 0, ..stored }),
+                Err(error) => match self.permanent(&message, &error) {
+                    Some(permanent) => return Err(permanent),
+                    None => reason = error.to_string(),
+                },
+            }
+            tokio::time::sleep(delay).await;
+            delay *= 2;
+        }
+        Err(PublishError::Unconfirmed { subject: message.subject, reason })
+    }
+
+    /// Publishes on core NATS: no storage, no acknowledgement, for what nobody will miss.
+    pub async fn publish_unstored(&self, subject: String, payload: Bytes) {
+        if let Err(error) = self.client().publish(subject, payload).await {
+            tracing::debug!(%error, "an unstored message was not sent");
+        }
+    }
+
+    async fn send_once(&self, message: &Outgoing, headers: HeaderMap) -> Result<Stored, NatsPublishError> {
+        let sent = self.context().publish_with_headers(message.subject.clone(), headers, message.payload.clone());
+        let acknowledged = sent.await?.await?;
+        Ok(Stored { sequence: acknowledged.sequence, is_duplicate: acknowledged.duplicate })
+    }
+
+    /// The error, where sending again cannot help.
+    fn permanent(&self, message: &Outgoing, error: &NatsPublishError) -> Option<PublishError> {
+        let subject = message.subject.clone();
+        match (error.kind(), code(error)) {
+            (_, Some(CODE_STREAM_FULL)) => Some(PublishError::Full { subject }),
+            (PublishErrorKind::WrongLastSequence, _) | (_, Some(CODE_WRONG_LAST_SEQUENCE)) => {
+                Some(PublishError::NotFirst { subject })
+            }
+            (PublishErrorKind::MaxPayloadExceeded, _) => Some(PublishError::TooLarge {
+                subject,
+                bytes: message.payload.len(),
+                most: self.max_payload(),
+            }),
+            (_, Some(code)) if code != CODE_UNAVAILABLE => {
+                Some(PublishError::Unconfirmed { subject, reason: error.to_string() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The server's own code, where it answered at all.
+fn code(error: &NatsPublishError) -> Option<u64> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref::<jetstream::Error>().map(|error| error.error_code().0)
+}
+
+fn headers(message: &Outgoing) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("Content-Type", message.encoding.content_type());
+    if let Some(id) = &message.message_id {
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
+    }
+    if message.must_be_first {
+        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+    }
+    if let Some(traceparent) = &message.traceparent {
+        headers.insert(TRACEPARENT, traceparent.as_str());
+    }
+    headers
+}

@@ -1,0 +1,99 @@
+//! Exactly one result a task: the server refuses a second one, resting on what it has stored.
+
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use futures_util::{Stream, StreamExt};
+use trilane_protocol::work::Work;
+use trilane_protocol::{AgentName, Encoding, TaskId, TaskResult, subjects};
+
+use crate::connect::Broker;
+use crate::publish::{Outgoing, PublishError};
+use crate::topology::RESULTS;
+
+/// What became of a result on its way to the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// It is the task's result.
+    Stored,
+    /// The task has one already; this one is dropped.
+    AlreadyThere,
+}
+
+/// Why results cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read results: {0}")]
+pub struct ReadError(String);
+
+impl Broker {
+    /// Publishes the result of a task, in the encoding of the task.
+    ///
+    /// # Errors
+    /// [`PublishError`] where it could not be stored.
+    pub async fn report(
+        &self,
+        result: &TaskResult,
+        encoding: Encoding,
+        traceparent: Option<&str>,
+    ) -> Result<Reported, PublishError> {
+        let message = Outgoing {
+            subject: subjects::result(&result.agent, &result.task_id),
+            payload: encoding.encode(result).into(),
+            encoding,
+            message_id: None,
+            must_be_first: true,
+            traceparent: traceparent.map(str::to_owned),
+        };
+        match self.publish(message).await {
+            Ok(_) => Ok(Reported::Stored),
+            Err(PublishError::NotFirst { .. }) => Ok(Reported::AlreadyThere),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Publishes partial text, unstored.
+    pub async fn report_partial(&self, work: &Work, partial: &trilane_protocol::outcome::Partial) {
+        let subject = subjects::partial(&work.agent, &work.task_id);
+        self.publish_unstored(subject, work.encoding.encode(partial).into()).await;
+    }
+
+    /// The result of one task, if it has one.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the stream cannot be read.
+    pub async fn result(&self, agent: &AgentName, task_id: &TaskId) -> Result<Option<TaskResult>, ReadError> {
+        let stream = self.context().get_stream_no_info(RESULTS).await.map_err(read_error)?;
+        match stream.direct_get_last_for_subject(subjects::result(agent, task_id)).await {
+            Ok(message) => Ok(Some(decode(&message.payload)?)),
+            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(read_error(error)),
+        }
+    }
+
+    /// Results as they come, of one agent or of all; those that are there already first, if `from_start`.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the stream cannot be read.
+    pub async fn results(
+        &self,
+        agent: Option<&AgentName>,
+        from_start: bool,
+    ) -> Result<impl Stream<Item = Result<TaskResult, ReadError>> + Send + use<>, ReadError> {
+        let subject = agent.map_or_else(|| subjects::RESULTS.to_owned(), subjects::results_of);
+        let reader = pull::OrderedConfig {
+            filter_subject: subject,
+            deliver_policy: if from_start { DeliverPolicy::All } else { DeliverPolicy::New },
+            ..pull::OrderedConfig::default()
+        };
+        let consumer = self.context().create_consumer_on_stream(reader, RESULTS).await.map_err(read_error)?;
+        let messages = consumer.messages().await.map_err(read_error)?;
+        Ok(messages.map(|message| decode(&message.map_err(read_error)?.payload)))
+    }
+}
+
+fn decode(payload: &[u8]) -> Result<TaskResult, ReadError> {
+    let encoding = Encoding::detect(None, payload).map_err(read_error)?;
+    encoding.decode(payload).map_err(read_error)
+}
+
+fn read_error(error: impl std::fmt::Display) -> ReadError {
+    ReadError(error.to_string())
+}

@@ -1,0 +1,142 @@
+//! The state of the lanes as routing needs it: who lives, how many wait.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use trilane_broker::Broker;
+use trilane_broker::topology::HEARTBEATS_KEPT;
+use trilane_broker::workers::{WorkerChange, Workers, WorkersError};
+use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
+use trilane_routing::fleet::{FleetState, LaneState};
+use trilane_service::{Config, Shutdown};
+
+/// Delay before the bucket is watched again after a fault.
+const WATCH_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// How long the first look may take. A classifier that knows nothing yet would send every cloud task home.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// Watches the fleet; cheap to clone, and reading it is cheap.
+#[derive(Debug, Clone)]
+pub struct FleetWatch(watch::Receiver<Arc<FleetState>>);
+
+impl FleetWatch {
+    /// Starts watching and waits for the first look at the workers.
+    ///
+    /// # Errors
+    /// [`WorkersError`] where the bucket is not there.
+    pub async fn start(broker: &Broker, config: &Config, shutdown: &Shutdown) -> Result<Self, WorkersError> {
+        let workers = broker.workers().await?;
+        let mut watcher = Watcher {
+            alive: HashMap::new(),
+            waiting: HashMap::new(),
+            broker: broker.clone(),
+            config: config.clone(),
+            silence: config.worker.heartbeat() * HEARTBEATS_KEPT,
+        };
+        for heartbeat in workers.alive().await? {
+            watcher.take(WorkerChange::Alive(Box::new(heartbeat)));
+        }
+        if tokio::time::timeout(FIRST_LOOK, watcher.look_at_depths()).await.is_err() {
+            tracing::warn!("the depth of the lanes is not known yet");
+        }
+        let (sender, receiver) = watch::channel(Arc::new(watcher.state()));
+        let stop = shutdown.begun();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = watcher.run(workers, sender) => {}
+                () = stop => {}
+            }
+        });
+        Ok(Self(receiver))
+    }
+
+    /// The fleet as last seen.
+    pub fn now(&self) -> Arc<FleetState> {
+        Arc::clone(&self.0.borrow())
+    }
+}
+
+struct Watcher {
+    /// The last sign of life of each worker, and when it came by this process's own clock.
+    alive: HashMap<String, (Heartbeat, Instant)>,
+    waiting: HashMap<String, u64>,
+    broker: Broker,
+    config: Config,
+    silence: Duration,
+}
+
+impl Watcher {
+    async fn run(&mut self, workers: Workers, sender: watch::Sender<Arc<FleetState>>) {
+        loop {
+            if let Err(error) = self.watch_once(&workers, &sender).await {
+                tracing::warn!(%error, "cannot watch the workers; trying again");
+            }
+            tokio::time::sleep(WATCH_RETRY_DELAY).await;
+        }
+    }
+
+    async fn watch_once(
+        &mut self,
+        workers: &Workers,
+        sender: &watch::Sender<Arc<FleetState>>,
+    ) -> Result<(), WorkersError> {
+        let mut changes = pin!(workers.watch().await?);
+        let mut poll = tokio::time::interval(Duration::from_secs(self.config.classifier.lane_poll_s));
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                change = changes.next() => match change {
+                    Some(change) => self.take(change),
+                    None => return Ok(()),
+                },
+                _ = poll.tick() => self.look_at_depths().await,
+            }
+            let silence = self.silence;
+            self.alive.retain(|_, (_, heard_at)| heard_at.elapsed() < silence);
+            sender.send_replace(Arc::new(self.state()));
+        }
+    }
+
+    fn take(&mut self, change: WorkerChange) {
+        match change {
+            WorkerChange::Alive(heartbeat) => {
+                self.alive.insert(heartbeat.worker.clone(), (*heartbeat, Instant::now()));
+            }
+            WorkerChange::Gone(worker) => {
+                self.alive.remove(&worker);
+            }
+        }
+    }
+
+    async fn look_at_depths(&mut self) {
+        for (name, lane) in &self.config.registry.lanes {
+            match self.broker.depth(name, lane.zone).await {
+                Ok(depth) => {
+                    metrics::gauge!("trilane_queue_depth", "lane" => name.to_string()).set(depth.waiting as f64);
+                    self.waiting.insert(name.to_string(), depth.waiting);
+                }
+                Err(error) => tracing::warn!(%error, "the last known depth stays in force"),
+            }
+        }
+    }
+
+    fn state(&self) -> FleetState {
+        let mut state = FleetState::default();
+        for name in self.config.registry.lanes.keys() {
+            let waiting = self.waiting.get(name.as_str()).copied().unwrap_or_default();
+            state.lanes.insert(name.clone(), LaneState { waiting, ..LaneState::default() });
+        }
+        let ready = self.alive.values().filter(|(heartbeat, _)| heartbeat.state == WorkerState::Ready);
+        for (heartbeat, _) in ready {
+            let Some(lane) = state.lanes.get_mut(&heartbeat.lane) else { continue };
+            lane.slots += heartbeat.slots;
+            lane.served.extend(heartbeat.models.iter().cloned());
+        }
+        state
+    }
+}

@@ -1,0 +1,155 @@
+//! From a message of the intake to routable work: a new task, or one that a worker gave back.
+
+use jiff::Timestamp;
+use trilane_broker::Delivery;
+use trilane_protocol::outcome::TaskError;
+use trilane_protocol::work::{Reroute, RerouteCause, Spent};
+use trilane_protocol::{AgentName, Encoding, Task, TaskId, Work, subjects};
+use trilane_routing::intake::{self, Origin};
+use trilane_routing::pipeline::Pipeline;
+use trilane_routing::registry::Agent;
+use trilane_routing::route::Returned;
+
+use crate::relay::Relay;
+
+/// A message that reads.
+pub(crate) struct Incoming<'a> {
+    pub(crate) work: Work,
+    pub(crate) agent: &'a Agent,
+    /// Where it comes back from, if it does.
+    pub(crate) returned: Option<Returned>,
+    /// The record of its pipeline, if it is one.
+    pub(crate) pipeline: Option<Pipeline>,
+    /// Whether its producer chose the id, so that it may have been used before.
+    pub(crate) has_own_id: bool,
+}
+
+/// A message that goes nowhere, with what is needed to tell its producer.
+pub(crate) struct Unreadable {
+    pub(crate) agent: Option<AgentName>,
+    pub(crate) task_id: TaskId,
+    pub(crate) encoding: Encoding,
+    pub(crate) published_at: Timestamp,
+    pub(crate) spent: Spent,
+    pub(crate) error: TaskError,
+}
+
+/// Why a message could not be read.
+pub(crate) enum ReadError {
+    /// It never will be: it ends as `rejected`.
+    Unreadable(Box<Unreadable>),
+    /// Not now: the record that it needs cannot be reached.
+    NotNow(String),
+}
+
+impl Relay {
+    /// Reads one message of the intake.
+    pub(crate) async fn read(&self, delivery: &Delivery) -> Result<Incoming<'_>, ReadError> {
+        let Some(agent) = subjects::agent_of(&delivery.source.subject) else {
+            let error = TaskError::new("invalid_agent", "the subject's second token is no agent name; publish to tasks.<agent>, where <agent> has 1 to 64 characters out of A-Z a-z 0-9 _ -");
+            return Err(unreadable(delivery, None, error));
+        };
+        if subjects::is_reroute(&delivery.source.subject) {
+            return self.read_reroute(delivery, agent).await;
+        }
+        self.read_task(delivery, agent)
+    }
+
+    fn read_task(&self, delivery: &Delivery, agent: AgentName) -> Result<Incoming<'_>, ReadError> {
+        let fail = |error: TaskError| unreadable(delivery, Some(agent.clone()), error);
+        let most = self.config.limits.max_task_bytes;
+        let found = delivery.payload().len();
+        if found > most {
+            let message = format!("the task has {found} bytes, at most {most} are accepted (limits.max_task_bytes)");
+            return Err(fail(TaskError::new("task_too_large", message)));
+        }
+        let encoding = delivery.encoding().map_err(|error| fail(error.into()))?;
+        let task: Task = encoding.decode(delivery.payload()).map_err(|error| fail(error.into()))?;
+        let origin = Origin {
+            agent: agent.clone(),
+            sequence: delivery.source.sequence,
+            message_id: delivery.message_id().map(str::to_owned),
+            published_at: delivery.stored_at,
+            encoding,
+        };
+        let (registry, policy) = (&self.config.registry, &self.config.policy);
+        let base = intake::intake(&task, &origin, registry, policy, &self.config.limits).map_err(fail)?;
+        let has_own_id = task.id.is_some() || origin.message_id.is_some();
+        let entry = intake::agent_entry(&agent, registry, policy).map_err(fail)?;
+        if task.steps.is_empty() {
+            return Ok(Incoming { work: base, agent: entry, returned: None, pipeline: None, has_own_id });
+        }
+        let pipeline = Pipeline::new(task, base);
+        let (work, entry) = pipeline.next_work(0, Spent::default(), registry, policy).map_err(fail)?;
+        Ok(Incoming { work, agent: entry, returned: None, pipeline: Some(pipeline), has_own_id })
+    }
+
+    async fn read_reroute(&self, delivery: &Delivery, agent: AgentName) -> Result<Incoming<'_>, ReadError> {
+        let fail = |error: TaskError| unreadable(delivery, Some(agent.clone()), error);
+        let reroute: Reroute = Encoding::Msgpack.decode(delivery.payload()).map_err(|error| fail(error.into()))?;
+        if reroute.work.agent != agent {
+            return Err(fail(TaskError::new("wrong_agent", "the subject names another agent than the message")));
+        }
+        let (registry, policy) = (&self.config.registry, &self.config.policy);
+        let returned = Returned { lane: reroute.lane, cause: reroute.cause };
+        if let RerouteCause::StepDone { text } = &returned.cause {
+            return self.next_step(delivery, &reroute.work, text).await;
+        }
+        let entry = intake::agent_entry(&agent, registry, policy).map_err(fail)?;
+        let pipeline = match &reroute.work.step {
+            Some(_) => Some(self.kept_pipeline(delivery, &reroute.work).await?),
+            None => None,
+        };
+        Ok(Incoming { work: reroute.work, agent: entry, returned: Some(returned), pipeline, has_own_id: false })
+    }
+
+    async fn next_step(&self, delivery: &Delivery, done: &Work, text: &str) -> Result<Incoming<'_>, ReadError> {
+        let mut pipeline = self.kept_pipeline(delivery, done).await?;
+        let index = done.step.as_ref().map_or(0, |step| step.index);
+        pipeline.finish_step(index, text.to_owned());
+        let (registry, policy) = (&self.config.registry, &self.config.policy);
+        let next = pipeline.next_work(done.hop, done.spent.clone(), registry, policy);
+        let (work, agent) = next.map_err(|error| gave_back(delivery, done, error))?;
+        Ok(Incoming { work, agent, returned: None, pipeline: Some(pipeline), has_own_id: false })
+    }
+
+    async fn kept_pipeline(&self, delivery: &Delivery, work: &Work) -> Result<Pipeline, ReadError> {
+        let kept = self.pipelines.get(&work.agent, &work.task_id).await;
+        kept.map_err(|error| ReadError::NotNow(error.to_string()))?.ok_or_else(|| {
+            let message = "the pipeline's record is gone: it was kept for streams.results_max_age_s";
+            gave_back(delivery, work, TaskError::new("pipeline_lost", message))
+        })
+    }
+}
+
+fn unreadable(delivery: &Delivery, agent: Option<AgentName>, error: TaskError) -> ReadError {
+    let encoding = delivery.encoding().unwrap_or(Encoding::Json);
+    ReadError::Unreadable(Box::new(Unreadable {
+        agent,
+        task_id: likely_id(delivery, encoding),
+        encoding,
+        published_at: delivery.stored_at,
+        spent: Spent::default(),
+        error,
+    }))
+}
+
+fn gave_back(delivery: &Delivery, work: &Work, error: TaskError) -> ReadError {
+    ReadError::Unreadable(Box::new(Unreadable {
+        agent: Some(work.agent.clone()),
+        task_id: work.task_id.clone(),
+        encoding: work.encoding,
+        published_at: delivery.stored_at,
+        spent: work.spent.clone(),
+        error,
+    }))
+}
+
+/// The id under which the producer of a malformed task will look for its result: the one in the payload if
+/// that much can be read, else the message id, else the stream sequence.
+fn likely_id(delivery: &Delivery, encoding: Encoding) -> TaskId {
+    let fields: Option<serde_json::Map<String, serde_json::Value>> = encoding.decode(delivery.payload()).ok();
+    let in_payload = fields.and_then(|fields| TaskId::new(fields.get("id")?.as_str()?).ok());
+    let in_header = || TaskId::new(delivery.message_id()?).ok();
+    in_payload.or_else(in_header).unwrap_or_else(|| intake::sequence_id(delivery.source.sequence))
+}

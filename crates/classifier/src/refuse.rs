@@ -1,0 +1,113 @@
+//! What becomes of a task that goes nowhere: a result that says why, and a dead letter for the operator.
+
+use jiff::Timestamp;
+use trilane_broker::Delivery;
+use trilane_broker::publish::PublishError;
+use trilane_protocol::outcome::{TaskError, Timing};
+use trilane_protocol::work::Spent;
+use trilane_protocol::{AgentName, Encoding, Status, TaskId, TaskResult, Work, subjects};
+
+use crate::read::Unreadable;
+use crate::relay::Relay;
+
+/// A task that ends at the intake.
+pub(crate) struct Refusal {
+    agent: AgentName,
+    task_id: TaskId,
+    encoding: Encoding,
+    published_at: Timestamp,
+    spent: Spent,
+    metadata: trilane_protocol::task::Metadata,
+    status: Status,
+    error: TaskError,
+}
+
+impl Refusal {
+    /// Work that no lane may serve, or that is past its deadline.
+    pub(crate) fn of_work(work: &Work, status: Status, error: TaskError) -> Self {
+        Self {
+            agent: work.agent.clone(),
+            task_id: work.task_id.clone(),
+            encoding: work.encoding,
+            published_at: work.published_at,
+            spent: work.spent.clone(),
+            metadata: work.metadata.clone(),
+            status,
+            error,
+        }
+    }
+
+    fn result(&self) -> TaskResult {
+        let now = Timestamp::now();
+        let queued = now.as_millisecond() - self.published_at.as_millisecond();
+        TaskResult {
+            task_id: self.task_id.clone(),
+            agent: self.agent.clone(),
+            status: self.status,
+            text: None,
+            finish: None,
+            error: Some(self.error.clone()),
+            lane: None,
+            model: None,
+            usage: self.spent.usage,
+            cost_usd: self.spent.cost_usd,
+            timing_ms: Timing { queued: u64::try_from(queued).unwrap_or(0), ..Timing::default() },
+            attempts: self.spent.attempts,
+            decision: None,
+            metadata: self.metadata.clone(),
+            finished_at: now,
+        }
+    }
+}
+
+impl Relay {
+    /// Ends a message that does not read. Without an agent there is nobody to tell, so only the dead letter
+    /// remains.
+    pub(crate) async fn refuse_unreadable(&self, delivery: &Delivery, unreadable: Unreadable) -> Result<(), PublishError> {
+        let Unreadable { agent, task_id, encoding, published_at, spent, error } = unreadable;
+        match agent {
+            None => self.bury(delivery, None, error).await,
+            Some(agent) => {
+                let status = Status::Rejected;
+                let metadata = trilane_protocol::task::Metadata::new();
+                let refusal = Refusal { agent, task_id, encoding, published_at, spent, metadata, status, error };
+                self.refuse(delivery, &refusal).await
+            }
+        }
+    }
+
+    /// Ends a task with a result that says why and a dead letter. Only after both are stored is it over.
+    pub(crate) async fn refuse(&self, delivery: &Delivery, refusal: &Refusal) -> Result<(), PublishError> {
+        let task = Some((&refusal.agent, &refusal.task_id));
+        if refusal.status != Status::Expired {
+            self.bury(delivery, task, refusal.error.clone()).await?;
+        }
+        self.broker.report(&refusal.result(), refusal.encoding, delivery.traceparent()).await?;
+        let outcome = refusal.status.as_str();
+        tracing::info!(task_id = %refusal.task_id, agent = %refusal.agent, outcome, code = refusal.error.code, "a task ends at the intake");
+        metrics::counter!("trilane_tasks_total", "lane" => subjects::INTAKE, "outcome" => outcome).increment(1);
+        Ok(())
+    }
+
+    /// Ends a task whose id has been used: its result is there already, so only the dead letter tells.
+    pub(crate) async fn refuse_reused_id(&self, delivery: &Delivery, work: &Work) -> Result<(), PublishError> {
+        let message = format!(
+            "agent `{}` has used the id `{}` before; the result of that id is the first task's. Publish again under \
+             another id, or without one",
+            work.agent, work.task_id
+        );
+        tracing::warn!(task_id = %work.task_id, agent = %work.agent, "a task id is used twice; the second task is a dead letter");
+        self.bury(delivery, Some((&work.agent, &work.task_id)), TaskError::new("id_reused", message)).await
+    }
+
+    async fn bury(
+        &self,
+        delivery: &Delivery,
+        task: Option<(&AgentName, &TaskId)>,
+        error: TaskError,
+    ) -> Result<(), PublishError> {
+        self.broker.bury(delivery, subjects::INTAKE, task, error).await?;
+        metrics::counter!("trilane_dead_letters_total", "lane" => subjects::INTAKE).increment(1);
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! The wire contract: what travels between producers, classifier and workers, and how it is encoded.
+//!
+//! This crate is pure. It has no tokio, no async-nats and does no I/O, so that any program that
+//! speaks to the fleet can use it. Modules in reading order:
+//!
+//! * [`names`]: validated identifiers (they become subject tokens)
+//! * [`task`]: what a producer publishes
+//! * [`limits`]: the bounds that a task is held to
+//! * [`work`]: one routable unit made from a task, and the messages between classifier and workers
+//! * [`decision`]: the chosen lane with every number that led to it
+//! * [`outcome`]: the result, partial text and dead letters
+//! * [`heartbeat`]: what a worker says of itself
+//! * [`subjects`]: every subject name, in one place
+//! * [`codec`]: MessagePack and JSON, strictly decoded
+//! * [`nearest`]: "did you mean" for unknown names
+
+pub mod codec;
+pub mod decision;
+pub mod heartbeat;
+pub mod limits;
+pub mod names;
+pub mod nearest;
+pub mod outcome;
+pub mod subjects;
+pub mod task;
+pub mod work;
+
+pub use codec::{DecodeError, Encoding};
+pub use decision::{Decision, Sensitivity, Zone};
+pub use names::{AgentName, LaneName, ModelName, TaskId};
+pub use outcome::{Status, TaskResult, Usage};
+pub use task::{Generation, Message, Priority, Role, Task};
+pub use work::Work;

@@ -1,0 +1,313 @@
+//! Choosing a lane among those that the screen has left: every lane is weighed, and the cheapest whose
+//! chance of a good answer reaches the policy's bar is taken.
+
+use jiff::Timestamp;
+use trilane_protocol::decision::{Adjustment, Candidate, CandidateVerdict, Reason, Score, ScreenReport};
+use trilane_protocol::outcome::TaskError;
+use trilane_protocol::{Decision, LaneName, ModelName, Usage, Work, Zone};
+
+use crate::policy::{Policy, PrivatePin};
+use crate::registry::{Backend, Lane, Model, Registry};
+
+/// How fast a lane's chance falls when the complexity passes its skill: log-odds for each unit. At 10 a
+/// task 0.1 above the skill has a chance of 0.27. Holds until weights are learned.
+const CHANCE_SLOPE: f64 = 10.0;
+
+/// The lanes that a piece of work may be put on.
+#[derive(Debug)]
+pub(crate) struct Lanes<'a> {
+    registry: &'a Registry,
+    lanes: Vec<(&'a LaneName, &'a Lane)>,
+}
+
+/// The lane chosen, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Choice {
+    pub(crate) lane: LaneName,
+    pub(crate) zone: Zone,
+    pub(crate) model: ModelName,
+    pub(crate) reason: Reason,
+    pub(crate) explanation: String,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) adjustments: Vec<Adjustment>,
+}
+
+impl Choice {
+    /// The decision, with all that led to it.
+    pub(crate) fn into_decision(
+        self,
+        screen: ScreenReport,
+        score: Score,
+        policy: &Policy,
+        decided_at: Timestamp,
+    ) -> Decision {
+        Decision {
+            lane: self.lane,
+            zone: self.zone,
+            model: self.model,
+            reason: self.reason,
+            explanation: self.explanation,
+            screen,
+            score,
+            threshold: policy.good_enough,
+            candidates: self.candidates,
+            adjustments: self.adjustments,
+            propensity: 1.0,
+            policy_version: policy.version.clone(),
+            decided_at,
+        }
+    }
+}
+
+impl<'a> Lanes<'a> {
+    /// Every lane: for cleared work.
+    pub(crate) fn all(registry: &'a Registry) -> Self {
+        Self { registry, lanes: registry.lanes.iter().collect() }
+    }
+
+    /// The lanes of the local zone: for private work, and for what falls back.
+    pub(crate) fn local(registry: &'a Registry) -> Self {
+        let is_local = |(_, lane): &(&LaneName, &Lane)| lane.zone == Zone::Local;
+        Self { registry, lanes: registry.lanes.iter().filter(is_local).collect() }
+    }
+
+    /// The cheapest lane whose chance is good enough; where none is, the strongest that can take the work.
+    pub(crate) fn cheapest_good_enough(
+        &self,
+        work: &Work,
+        score: &Score,
+        policy: &Policy,
+    ) -> Result<Choice, TaskError> {
+        let candidates = self.candidates(work, score, policy);
+        let cheapest = self.pick(
+            &candidates,
+            |candidate| candidate.verdict == CandidateVerdict::Eligible,
+            |a, b| {
+                let by_cost = a.expected_cost_usd.total_cmp(&b.expected_cost_usd);
+                by_cost.then_with(|| self.skill(&a.lane).total_cmp(&self.skill(&b.lane)))
+            },
+        );
+        let fits = |candidate: &Candidate| candidate.verdict == CandidateVerdict::TooWeak;
+        let strongest =
+            || self.pick(&candidates, fits, |a, b| self.skill(&b.lane).total_cmp(&self.skill(&a.lane)));
+        let (chosen, reason) = match cheapest {
+            Some(chosen) => (chosen, Reason::GoodEnough),
+            None => {
+                (strongest().ok_or_else(|| self.nothing_fits(&candidates, work, score))?, Reason::Strongest)
+            }
+        };
+        let explanation = match reason {
+            Reason::GoodEnough => format!(
+                "the cheapest lane whose chance of a good answer ({:.2}) reaches {:.2}",
+                chosen.chance, policy.good_enough
+            ),
+            _ => format!(
+                "no lane that can take it reaches a chance of {:.2}; this is the strongest ({:.2})",
+                policy.good_enough, chosen.chance
+            ),
+        };
+        Ok(self.choice(&chosen.clone(), reason, explanation, candidates))
+    }
+
+    /// The lane of the pinned model. Where the screen has left only local lanes and the model is on
+    /// another, the policy decides.
+    pub(crate) fn pinned(
+        &self,
+        model: &ModelName,
+        work: &Work,
+        score: &Score,
+        policy: &Policy,
+    ) -> Result<Choice, TaskError> {
+        let Some((name, lane)) = self.lanes.iter().find(|(_, lane)| lane.models.contains(model)) else {
+            let cause = format!("private work is not sent to the cloud model `{model}` that it names");
+            return match policy.private_pin {
+                PrivatePin::Deep => self.deepest_local(work, score, policy, Reason::PrivatePin, &cause),
+                PrivatePin::Reject => {
+                    Err(TaskError::new("private_pin", format!("{cause}; name a local model")))
+                }
+            };
+        };
+        let candidate = self.weigh(name, lane, model, work, score, policy);
+        match candidate.verdict {
+            CandidateVerdict::Eligible | CandidateVerdict::TooWeak => {
+                let explanation = format!("the model `{model}` is named by the task or its agent");
+                let candidates = vec![candidate.clone()];
+                Ok(self.choice(&candidate, Reason::Pinned, explanation, candidates))
+            }
+            CandidateVerdict::TooLong | CandidateVerdict::TooExpensive => {
+                Err(self.nothing_fits(&[candidate], work, score))
+            }
+        }
+    }
+
+    /// The strongest local lane that can take the work.
+    pub(crate) fn deepest_local(
+        &self,
+        work: &Work,
+        score: &Score,
+        policy: &Policy,
+        reason: Reason,
+        cause: &str,
+    ) -> Result<Choice, TaskError> {
+        let local = Self::local(self.registry);
+        local.strongest(
+            work,
+            score,
+            policy,
+            reason,
+            &format!("{cause}; the deepest local lane takes it"),
+            |_| true,
+        )
+    }
+
+    /// The next stronger lane that can take the work.
+    pub(crate) fn stronger_than(
+        &self,
+        from: &LaneName,
+        work: &Work,
+        score: &Score,
+        policy: &Policy,
+        cause: &str,
+    ) -> Result<Choice, TaskError> {
+        let bar = self.skill(from);
+        let candidates = self.candidates(work, score, policy);
+        let fits = |candidate: &Candidate| {
+            matches!(candidate.verdict, CandidateVerdict::Eligible | CandidateVerdict::TooWeak)
+                && self.skill(&candidate.lane) > bar
+        };
+        let next = self.pick(&candidates, fits, |a, b| self.skill(&a.lane).total_cmp(&self.skill(&b.lane)));
+        let next = next.cloned().ok_or_else(|| {
+            TaskError::new("no_stronger_lane", format!("{cause}; no stronger lane may take the task"))
+        })?;
+        let explanation = format!("{cause}; the next stronger lane takes it");
+        Ok(self.choice(&next, Reason::Escalated, explanation, candidates))
+    }
+
+    /// The strongest of the lanes that `allowed` names and that can take the work.
+    pub(crate) fn strongest(
+        &self,
+        work: &Work,
+        score: &Score,
+        policy: &Policy,
+        reason: Reason,
+        explanation: &str,
+        allowed: impl Fn(&LaneName) -> bool,
+    ) -> Result<Choice, TaskError> {
+        let candidates = self.candidates(work, score, policy);
+        let fits = |candidate: &Candidate| {
+            matches!(candidate.verdict, CandidateVerdict::Eligible | CandidateVerdict::TooWeak)
+                && allowed(&candidate.lane)
+        };
+        let strongest =
+            self.pick(&candidates, fits, |a, b| self.skill(&b.lane).total_cmp(&self.skill(&a.lane)));
+        let strongest = strongest.cloned().ok_or_else(|| self.nothing_fits(&candidates, work, score))?;
+        Ok(self.choice(&strongest, reason, explanation.to_owned(), candidates))
+    }
+
+    fn pick<'c>(
+        &self,
+        candidates: &'c [Candidate],
+        allowed: impl Fn(&Candidate) -> bool,
+        order: impl Fn(&Candidate, &Candidate) -> std::cmp::Ordering,
+    ) -> Option<&'c Candidate> {
+        candidates.iter().filter(|candidate| allowed(candidate)).min_by(|a, b| order(a, b))
+    }
+
+    fn candidates(&self, work: &Work, score: &Score, policy: &Policy) -> Vec<Candidate> {
+        let weigh =
+            |(name, lane): &(&LaneName, &Lane)| self.weigh(name, lane, &lane.models[0], work, score, policy);
+        self.lanes.iter().map(weigh).collect()
+    }
+
+    fn weigh(
+        &self,
+        name: &LaneName,
+        lane: &Lane,
+        model_name: &ModelName,
+        work: &Work,
+        score: &Score,
+        policy: &Policy,
+    ) -> Candidate {
+        let model = &self.registry.models[model_name];
+        let chance = 1.0 / (1.0 + (-CHANCE_SLOPE * (lane.skill - score.complexity)).exp());
+        let expected_cost_usd = model.cost_usd(expected_usage(work, score, policy));
+        let left_usd = work.max_cost_usd.map(|ceiling| ceiling - work.spent.cost_usd);
+        let verdict = if !fits_window(model, work, score, policy) {
+            CandidateVerdict::TooLong
+        } else if left_usd.is_some_and(|left| expected_cost_usd > left && expected_cost_usd > 0.0) {
+            CandidateVerdict::TooExpensive
+        } else if chance < policy.good_enough {
+            CandidateVerdict::TooWeak
+        } else {
+            CandidateVerdict::Eligible
+        };
+        Candidate { lane: name.clone(), model: model_name.clone(), chance, expected_cost_usd, verdict }
+    }
+
+    fn choice(
+        &self,
+        chosen: &Candidate,
+        reason: Reason,
+        explanation: String,
+        candidates: Vec<Candidate>,
+    ) -> Choice {
+        Choice {
+            lane: chosen.lane.clone(),
+            zone: self.registry.lanes[&chosen.lane].zone,
+            model: chosen.model.clone(),
+            reason,
+            explanation,
+            candidates,
+            adjustments: Vec::new(),
+        }
+    }
+
+    fn skill(&self, lane: &LaneName) -> f64 {
+        self.registry.lanes.get(lane).map_or(0.0, |lane| lane.skill)
+    }
+
+    fn nothing_fits(&self, candidates: &[Candidate], work: &Work, score: &Score) -> TaskError {
+        let too_long = candidates.iter().all(|candidate| candidate.verdict == CandidateVerdict::TooLong);
+        if !too_long {
+            let message =
+                "every lane that could take the task would cost more than its `max_cost_usd`; raise it";
+            return TaskError::new("over_max_cost", message);
+        }
+        let largest = candidates
+            .iter()
+            .map(|candidate| self.registry.models[&candidate.model].context_tokens)
+            .max()
+            .unwrap_or_default();
+        let answer = work
+            .generation
+            .max_tokens
+            .map_or(String::new(), |count| format!(" and its {count} `max_tokens`"));
+        let message = format!(
+            "the prompt (about {} tokens){answer} do not fit the largest context window that the task may use \
+             ({largest} tokens); shorten it, or give a lane a model with a larger `context_tokens`",
+            score.prompt_tokens
+        );
+        TaskError::new("prompt_too_long", message)
+    }
+}
+
+/// Prompt and answer must fit. An answer without `max_tokens` takes what the window leaves, but needs room
+/// for an ordinary one.
+fn fits_window(model: &Model, work: &Work, score: &Score, policy: &Policy) -> bool {
+    let answer =
+        work.generation.max_tokens.unwrap_or(policy.expected_answer_tokens.min(policy.default_max_tokens));
+    let longest_answer = match &model.backend {
+        Backend::CloudApi(cloud) => cloud.max_output_tokens,
+        Backend::LlamaCpp(_) | Backend::LocalServer(_) => u32::MAX,
+    };
+    answer <= longest_answer && score.prompt_tokens.saturating_add(answer) <= model.context_tokens
+}
+
+fn expected_usage(work: &Work, score: &Score, policy: &Policy) -> Usage {
+    let most = work.generation.max_tokens.unwrap_or(policy.default_max_tokens);
+    Usage {
+        prompt_tokens: score.prompt_tokens.into(),
+        completion_tokens: most.min(policy.expected_answer_tokens).into(),
+        cached_tokens: 0,
+    }
+}

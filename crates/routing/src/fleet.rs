@@ -1,0 +1,43 @@
+//! What routing needs to know of the fleet at the moment of a decision.
+
+use std::collections::BTreeMap;
+
+use trilane_protocol::{LaneName, ModelName};
+
+/// The fleet as the classifier last saw it. An unknown lane counts as one without workers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetState {
+    /// Each lane's state.
+    pub lanes: BTreeMap<LaneName, LaneState>,
+}
+
+/// One lane at the moment of a decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LaneState {
+    /// Models that live workers of the lane serve.
+    pub served: Vec<ModelName>,
+    /// Tasks that its live workers can run at once.
+    pub slots: u32,
+    /// Tasks that wait on it.
+    pub waiting: u64,
+    /// Whether a budget forbids it to spend more.
+    pub budget_spent: bool,
+}
+
+impl FleetState {
+    /// Whether a live worker of `lane` serves `model`.
+    pub fn serves(&self, lane: &LaneName, model: &ModelName) -> bool {
+        self.lanes.get(lane).is_some_and(|state| state.served.contains(model))
+    }
+
+    /// Whether a budget forbids the lane to spend more.
+    pub fn is_budget_spent(&self, lane: &LaneName) -> bool {
+        self.lanes.get(lane).is_some_and(|state| state.budget_spent)
+    }
+
+    /// Whether more than `tasks_per_slot` tasks wait for each slot of the lane.
+    pub fn is_saturated(&self, lane: &LaneName, tasks_per_slot: u32) -> bool {
+        let bound = |state: &LaneState| u64::from(state.slots) * u64::from(tasks_per_slot);
+        self.lanes.get(lane).is_some_and(|state| state.slots > 0 && state.waiting > bound(state))
+    }
+}

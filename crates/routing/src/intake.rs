@@ -1,0 +1,153 @@
+//! From a task on the wire to the first piece of routable work: defaults filled in, references resolved.
+
+use jiff::Timestamp;
+use trilane_protocol::limits::TaskLimits;
+use trilane_protocol::nearest::suggestion;
+use trilane_protocol::outcome::TaskError;
+use trilane_protocol::task::{InvalidTask, Role};
+use trilane_protocol::work::Spent;
+use trilane_protocol::{AgentName, Encoding, Message, ModelName, Task, TaskId, Work};
+
+use crate::policy::{Policy, UnknownAgent};
+use crate::registry::{Agent, ModelChoice, Registry};
+
+/// Where a task came from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The agent in the subject.
+    pub agent: AgentName,
+    /// Sequence in the TASKS stream.
+    pub sequence: u64,
+    /// The `Nats-Msg-Id` header.
+    pub message_id: Option<String>,
+    /// When the server stored it.
+    pub published_at: Timestamp,
+    /// How it is written.
+    pub encoding: Encoding,
+}
+
+/// Makes work of a task, or says why not. Of a pipeline this is the input as it stands: see
+/// [`pipeline`](crate::pipeline) for its steps.
+///
+/// # Errors
+/// [`TaskError`] with the code `invalid_task`, `unknown_agent`, `unknown_model` or `model_without_lane`.
+pub fn intake(
+    task: &Task,
+    origin: &Origin,
+    registry: &Registry,
+    policy: &Policy,
+    limits: &TaskLimits,
+) -> Result<Work, TaskError> {
+    task.check(limits).map_err(invalid)?;
+    let agent = agent_entry(&origin.agent, registry, policy)?;
+    let model = pinned_model(task.model.as_ref(), agent, registry)?;
+    Ok(Work {
+        task_id: task_id(task, origin)?,
+        agent: origin.agent.clone(),
+        hop: 0,
+        step: None,
+        encoding: origin.encoding,
+        published_at: origin.published_at,
+        deadline: task.deadline.map(|deadline| deadline.resolve(origin.published_at)),
+        messages: conversation(task, agent),
+        generation: task.generation(),
+        sensitivity: task.sensitivity,
+        tags: task.tags.clone(),
+        complexity: task.complexity,
+        model,
+        priority: task.priority,
+        max_cost_usd: task.max_cost_usd,
+        stream: task.stream,
+        metadata: task.metadata.clone(),
+        spent: Spent::default(),
+    })
+}
+
+/// The task's own id, else the message id, else the stream sequence, which the publisher reads in its
+/// acknowledgement.
+///
+/// # Errors
+/// [`TaskError`] where the message id is to serve as task id and is none.
+pub fn task_id(task: &Task, origin: &Origin) -> Result<TaskId, TaskError> {
+    match (&task.id, &origin.message_id) {
+        (Some(id), _) => Ok(id.clone()),
+        (None, Some(header)) => TaskId::new(header.as_str())
+            .map_err(|error| invalid(InvalidTask::new("Nats-Msg-Id", error.to_string()))),
+        (None, None) => Ok(sequence_id(origin.sequence)),
+    }
+}
+
+/// The id of a task without one: its stream sequence.
+pub fn sequence_id(sequence: u64) -> TaskId {
+    TaskId::new(sequence.to_string()).expect("digits are a task id")
+}
+
+/// The agent's entry in the registry, as the policy has it for agents without one.
+///
+/// # Errors
+/// [`TaskError`] with the code `unknown_agent`.
+pub fn agent_entry<'a>(
+    name: &AgentName,
+    registry: &'a Registry,
+    policy: &Policy,
+) -> Result<&'a Agent, TaskError> {
+    match (registry.agent(name), policy.unknown_agent) {
+        (Some(agent), _) => Ok(agent),
+        (None, UnknownAgent::Default) => Ok(registry.default_agent()),
+        (None, UnknownAgent::Reject) => {
+            let hint = suggestion(name.as_str(), registry.agents.keys().map(AgentName::as_str));
+            let message = format!("agent `{name}` is not in the registry; add it under [agents]{hint}");
+            Err(TaskError::new("unknown_agent", message))
+        }
+    }
+}
+
+/// The model that the task names, else the one that its agent names.
+pub(crate) fn pinned_model(
+    named: Option<&ModelName>,
+    agent: &Agent,
+    registry: &Registry,
+) -> Result<Option<ModelName>, TaskError> {
+    let pinned = match (named, &agent.model) {
+        (Some(model), _) | (None, ModelChoice::Model(model)) => model,
+        (None, ModelChoice::Lane(lane)) => &registry.lanes[lane].models[0],
+        (None, ModelChoice::Auto) => return Ok(None),
+    };
+    if !registry.models.contains_key(pinned) {
+        let hint = suggestion(pinned.as_str(), registry.models.keys().map(ModelName::as_str));
+        let message = format!("field `model`: `{pinned}` is not in the registry{hint}");
+        return Err(TaskError::new("unknown_model", message));
+    }
+    if registry.lane_of(pinned).is_none() {
+        let message =
+            format!("field `model`: `{pinned}` is on no lane; add it to the `models` of one under [lanes]");
+        return Err(TaskError::new("model_without_lane", message));
+    }
+    Ok(Some(pinned.clone()))
+}
+
+fn conversation(task: &Task, agent: &Agent) -> Vec<Message> {
+    let own = match (&task.prompt, &task.messages) {
+        (_, Some(messages)) => messages.clone(),
+        (prompt, None) => vec![user_message(prompt.clone().unwrap_or_default())],
+    };
+    with_system_prompt(agent, own)
+}
+
+pub(crate) fn user_message(content: String) -> Message {
+    Message { role: Role::User, content }
+}
+
+/// The agent's system prompt goes first; a task's own follows it in the same message.
+pub(crate) fn with_system_prompt(agent: &Agent, mut messages: Vec<Message>) -> Vec<Message> {
+    let Some(prompt) = &agent.system_prompt else { return messages };
+    match messages.first_mut() {
+        Some(first) if first.role == Role::System => first.content = format!("{prompt}\n\n{}", first.content),
+        _ => messages.insert(0, Message { role: Role::System, content: prompt.clone() }),
+    }
+    messages
+}
+
+fn invalid(error: InvalidTask) -> TaskError {
+    TaskError::new("invalid_task", error.to_string())
+}

@@ -1,0 +1,24 @@
+//! Where a task goes and why. Pure: no tokio, no async-nats, no I/O, no clock.
+//!
+//! In the order in which a task meets them:
+//!
+//! * [`registry`], [`policy`]: lanes, models, agents and rules, checked
+//! * [`intake`]: from a task on the wire to work; [`pipeline`]: the same for each step
+//! * [`screen`]: may it leave the local zone? with the [`detect`]ors
+//! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
+//! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
+//! * [`fleet`]: the state of the lanes that a decision is held against
+
+mod adjust;
+mod choose;
+pub mod complexity;
+pub mod detect;
+pub mod features;
+pub mod fleet;
+pub mod intake;
+pub mod pipeline;
+pub mod policy;
+pub mod registry;
+pub mod route;
+pub mod score;
+pub mod screen;

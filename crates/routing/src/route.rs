@@ -1,0 +1,187 @@
+//! The whole of routing on one screen: screen, pin, score, choose, adjust.
+
+use jiff::Timestamp;
+use trilane_protocol::decision::{Adjustment, Reason, Score};
+use trilane_protocol::outcome::TaskError;
+use trilane_protocol::work::{LaneMessage, RerouteCause};
+use trilane_protocol::{Decision, LaneName, Work, Zone};
+
+use crate::choose::{Choice, Lanes};
+use crate::complexity::complexity;
+use crate::detect::Detectors;
+use crate::fleet::FleetState;
+use crate::policy::Policy;
+use crate::registry::{Agent, Registry};
+use crate::score::Scorer;
+use crate::screen::{Cleared, Private, Screened, screen};
+
+/// Everything that a decision rests on besides the work itself.
+#[derive(Clone, Copy)]
+pub struct Router<'a> {
+    /// Lanes, models and agents.
+    pub registry: &'a Registry,
+    /// The rules.
+    pub policy: &'a Policy,
+    /// How hard a task looks.
+    pub scorer: &'a dyn Scorer,
+    /// The state of the lanes.
+    pub fleet: &'a FleetState,
+}
+
+/// Work that a worker gave back: from which lane, and why.
+#[derive(Debug, Clone)]
+pub struct Returned {
+    /// The lane it comes from.
+    pub lane: LaneName,
+    /// Why it comes back.
+    pub cause: RerouteCause,
+}
+
+/// Where a piece of work goes.
+#[derive(Debug)]
+pub enum Route {
+    /// Onto a lane of the local zone.
+    Local(LocalRoute),
+    /// Onto a lane of the cloud zone.
+    Cloud(CloudRoute),
+}
+
+/// Work for a lane of the local zone.
+#[derive(Debug)]
+pub struct LocalRoute(LaneMessage);
+
+/// Work for a lane of the cloud zone. Made of [`Cleared`] work and nothing else.
+#[derive(Debug)]
+pub struct CloudRoute(LaneMessage);
+
+/// A decision that no lane may serve the work.
+#[derive(Debug)]
+pub struct Rejected {
+    /// The work, for its result.
+    pub work: Work,
+    /// Why.
+    pub error: TaskError,
+}
+
+impl CloudRoute {
+    /// Puts cleared work on the lane that `decision` names.
+    pub fn new(cleared: Cleared, decision: Decision) -> Self {
+        Self(LaneMessage { work: cleared.into_work(), decision })
+    }
+
+    /// What goes onto the lane.
+    pub fn message(&self) -> &LaneMessage {
+        &self.0
+    }
+}
+
+impl LocalRoute {
+    fn new(work: Work, decision: Decision) -> Self {
+        Self(LaneMessage { work, decision })
+    }
+
+    /// What goes onto the lane.
+    pub fn message(&self) -> &LaneMessage {
+        &self.0
+    }
+}
+
+impl Route {
+    /// What goes onto the lane.
+    pub fn message(&self) -> &LaneMessage {
+        match self {
+            Self::Local(route) => route.message(),
+            Self::Cloud(route) => route.message(),
+        }
+    }
+}
+
+impl Router<'_> {
+    /// Decides where `work` goes.
+    ///
+    /// # Errors
+    /// [`Rejected`] where no lane may serve it; its message says what would have to change.
+    pub fn route(
+        &self,
+        work: Work,
+        agent: &Agent,
+        returned: Option<&Returned>,
+        now: Timestamp,
+    ) -> Result<Route, Box<Rejected>> {
+        let screened = screen(work, agent, self.policy, Detectors::shared());
+        let score = complexity(screened.work(), self.scorer);
+        match screened {
+            Screened::Private(private) => self.route_private(private, score, returned, now),
+            Screened::Cleared(cleared) => self.route_cleared(cleared, score, returned, now),
+        }
+    }
+
+    /// Private work is only ever shown the local lanes.
+    fn route_private(
+        &self,
+        private: Private,
+        score: Score,
+        returned: Option<&Returned>,
+        now: Timestamp,
+    ) -> Result<Route, Box<Rejected>> {
+        let lanes = Lanes::local(self.registry);
+        match self.choose(private.work(), &lanes, &score, returned) {
+            Ok(choice) => {
+                let decision = choice.into_decision(private.report().clone(), score, self.policy, now);
+                Ok(Route::Local(LocalRoute::new(private.into_work(), decision)))
+            }
+            Err(error) => Err(Box::new(Rejected { work: private.into_work(), error })),
+        }
+    }
+
+    fn route_cleared(
+        &self,
+        cleared: Cleared,
+        score: Score,
+        returned: Option<&Returned>,
+        now: Timestamp,
+    ) -> Result<Route, Box<Rejected>> {
+        let lanes = Lanes::all(self.registry);
+        match self.choose(cleared.work(), &lanes, &score, returned) {
+            Ok(choice) => {
+                let decision = choice.into_decision(cleared.report().clone(), score, self.policy, now);
+                Ok(match decision.zone {
+                    Zone::Local => Route::Local(LocalRoute::new(cleared.into_work(), decision)),
+                    Zone::Cloud => Route::Cloud(CloudRoute::new(cleared, decision)),
+                })
+            }
+            Err(error) => Err(Box::new(Rejected { work: cleared.into_work(), error })),
+        }
+    }
+
+    /// Pin, choose, adjust, among the lanes that the screen has left.
+    fn choose(
+        &self,
+        work: &Work,
+        lanes: &Lanes<'_>,
+        score: &Score,
+        returned: Option<&Returned>,
+    ) -> Result<Choice, TaskError> {
+        let choice = match returned {
+            Some(Returned { lane, cause: RerouteCause::Degrade { reason } }) => {
+                lanes.deepest_local(work, score, self.policy, Reason::Degraded, reason)?.moved_from(lane)
+            }
+            Some(Returned { lane, cause: RerouteCause::Escalate { reason } }) => {
+                lanes.stronger_than(lane, work, score, self.policy, reason)?.moved_from(lane)
+            }
+            Some(Returned { cause: RerouteCause::StepDone { .. }, .. }) | None => match &work.model {
+                Some(model) => lanes.pinned(model, work, score, self.policy)?,
+                None => lanes.cheapest_good_enough(work, score, self.policy)?,
+            },
+        };
+        self.adjust(choice, work, lanes, score)
+    }
+}
+
+impl Choice {
+    fn moved_from(mut self, lane: &LaneName) -> Self {
+        let adjustment = Adjustment { from: lane.clone(), to: self.lane.clone(), cause: self.reason };
+        self.adjustments.push(adjustment);
+        self
+    }
+}

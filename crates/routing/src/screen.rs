@@ -1,0 +1,176 @@
+//! The first step, and the one that nothing overrules: may this work leave the local zone?
+//!
+//! It yields a type. Only [`Cleared`] work can become a [`CloudRoute`](crate::route::CloudRoute), and only
+//! this module makes it, so no later step can put private work on a cloud lane:
+//!
+//! ```compile_fail
+//! use trilane_routing::route::CloudRoute;
+//! use trilane_routing::screen::Private;
+//! fn send(private: Private, decision: trilane_protocol::Decision) -> CloudRoute {
+//!     CloudRoute::new(private, decision)
+//! }
+//! ```
+//!
+//! The same with cleared work compiles, so the refusal above is about the type and nothing else:
+//!
+//! ```
+//! use trilane_routing::route::CloudRoute;
+//! use trilane_routing::screen::Cleared;
+//! fn send(cleared: Cleared, decision: trilane_protocol::Decision) -> CloudRoute {
+//!     CloudRoute::new(cleared, decision)
+//! }
+//! ```
+
+use trilane_protocol::decision::{Finding, FindingSource, ScreenReport};
+use trilane_protocol::{Sensitivity, Work};
+
+use crate::detect::Detectors;
+use crate::policy::Policy;
+use crate::registry::Agent;
+
+/// Work after the screen.
+#[derive(Debug)]
+pub enum Screened {
+    /// Stays in the local zone.
+    Private(Private),
+    /// May leave it.
+    Cleared(Cleared),
+}
+
+/// Work that stays in the local zone.
+#[derive(Debug)]
+pub struct Private {
+    work: Work,
+    report: ScreenReport,
+}
+
+/// Work that may leave the local zone. Made by [`screen`] alone; there is no other constructor.
+#[derive(Debug)]
+pub struct Cleared {
+    work: Work,
+    report: ScreenReport,
+}
+
+impl Private {
+    /// The work, now marked private for good.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// What the screen found.
+    pub fn report(&self) -> &ScreenReport {
+        &self.report
+    }
+
+    pub(crate) fn into_work(self) -> Work {
+        self.work
+    }
+}
+
+impl Cleared {
+    /// The work.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// What the screen found.
+    pub fn report(&self) -> &ScreenReport {
+        &self.report
+    }
+
+    pub(crate) fn into_work(self) -> Work {
+        self.work
+    }
+}
+
+impl Screened {
+    /// The work, whatever the verdict.
+    pub fn work(&self) -> &Work {
+        match self {
+            Self::Private(private) => private.work(),
+            Self::Cleared(cleared) => cleared.work(),
+        }
+    }
+
+    /// What the screen found.
+    pub fn report(&self) -> &ScreenReport {
+        match self {
+            Self::Private(private) => private.report(),
+            Self::Cleared(cleared) => cleared.report(),
+        }
+    }
+}
+
+/// Screens `work`. Tags and detectors can only raise what the task, its agent and the policy say: every
+/// finding is a ground for `private`, and without one the work is cleared.
+pub fn screen(mut work: Work, agent: &Agent, policy: &Policy, detectors: &Detectors) -> Screened {
+    let mut findings = Vec::from_iter(declared(&work, agent, policy));
+    findings.extend(private_tags(&work, policy));
+    findings.extend(detected(&work, detectors));
+    if findings.is_empty() {
+        let report = ScreenReport { sensitivity: Sensitivity::Public, findings };
+        return Screened::Cleared(Cleared { work, report });
+    }
+    work.sensitivity = Some(Sensitivity::Private);
+    let report = ScreenReport { sensitivity: Sensitivity::Private, findings };
+    Screened::Private(Private { work, report })
+}
+
+/// What the task says; where it is silent, what its agent says; where both are, what the policy says.
+fn declared(work: &Work, agent: &Agent, policy: &Policy) -> Option<Finding> {
+    let (source, sensitivity) = match (work.sensitivity, agent.sensitivity) {
+        (Some(inherited), _) if work.hop > 0 => (FindingSource::Inherited, inherited),
+        (Some(said), _) => (FindingSource::Task, said),
+        (None, Some(default)) => (FindingSource::Agent, default),
+        (None, None) => (FindingSource::Untagged, policy.untagged),
+    };
+    (sensitivity == Sensitivity::Private).then(|| Finding { source, kind: "private".into(), count: 1 })
+}
+
+fn private_tags<'a>(work: &'a Work, policy: &'a Policy) -> impl Iterator<Item = Finding> + 'a {
+    let is_private = |tag: &&String| {
+        let tag = tag.trim();
+        policy.private_tags.iter().any(|private| private.trim().eq_ignore_ascii_case(tag))
+    };
+    work.tags.iter().filter(is_private).map(|tag| Finding {
+        source: FindingSource::Tag,
+        kind: tag.clone(),
+        count: 1,
+    })
+}
+
+/// Everything that a cloud lane would be shown: the conversation, but also stop texts, schema, tags and
+/// metadata, which are as good a hiding place for a secret.
+fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
+    let mut hits = std::collections::BTreeMap::<&'static str, u32>::new();
+    let mut scan = |text: &str| {
+        for hit in detectors.scan(text) {
+            *hits.entry(hit.kind.as_str()).or_default() += hit.count;
+        }
+    };
+    work.messages.iter().for_each(|message| scan(&message.content));
+    work.generation.stop.iter().for_each(|text| scan(text));
+    work.tags.iter().for_each(|text| scan(text));
+    work.generation.json_schema.iter().for_each(|schema| scan(&texts_of(schema)));
+    work.metadata.iter().for_each(|(key, value)| scan(&format!("{key}: {}", texts_of(value))));
+    let finding = |(kind, count): (&str, u32)| Finding {
+        source: FindingSource::Detector,
+        kind: kind.to_owned(),
+        count,
+    };
+    hits.into_iter().map(finding).collect()
+}
+
+/// All texts and numbers of a JSON value, unescaped, a line each. The depth is bounded by the decoder.
+fn texts_of(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(texts_of).collect::<Vec<_>>().join("\n"),
+        Value::Object(map) => {
+            let line = |(key, value): (&String, &Value)| format!("{key}: {}", texts_of(value));
+            map.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}

@@ -1,0 +1,205 @@
+//! Reads the sources of the configuration, puts them on top of each other, and checks the whole.
+
+use std::path::{Path, PathBuf};
+
+use config::{Config as Sources, File, FileFormat};
+use trilane_protocol::nearest::with_suggestion;
+use trilane_routing::registry::{RawRegistry, RegistryError};
+
+use super::{Config, RawConfig, environment};
+
+/// The embedded default, every key annotated.
+pub const DEFAULT_TOML: &str = include_str!("../../../../config/trilane.toml");
+
+/// Names the operator's file where `--config` does not.
+const FILE_VARIABLE: &str = "TRILANE_CONFIG";
+
+/// Exit status for a configuration that does not hold (`EX_USAGE` of sysexits.h).
+pub const EXIT_BAD_CONFIG: u8 = 64;
+
+/// Why there is no configuration. Every message says which key, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A source is no TOML, or an environment variable cannot be placed.
+    #[error("configuration: {0}")]
+    Malformed(String),
+    /// A key is unknown or has the wrong type.
+    #[error("configuration: `{key}`: {problem}")]
+    BadKey {
+        /// Its path.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The registry does not hold together.
+    #[error("configuration: {0}")]
+    Registry(#[from] RegistryError),
+}
+
+/// Loads the configuration of this process: default, `file` or `TRILANE_CONFIG`, environment.
+///
+/// # Errors
+/// [`ConfigError`] names the key at fault.
+pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+    let named = std::env::var_os(FILE_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let path = file.map(Path::to_path_buf).or(named);
+    let text = path.map(|path| read(&path)).transpose()?;
+    load_from(text.as_deref(), std::env::vars())
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
+}
+
+/// Loads the configuration from given sources.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from(
+    file: Option<&str>,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let default: toml::Table = toml::from_str(DEFAULT_TOML).map_err(malformed)?;
+    let mut known = default;
+    let mut sources = Sources::builder().add_source(File::from_str(DEFAULT_TOML, FileFormat::Toml));
+    if let Some(text) = file {
+        let table: toml::Table = toml::from_str(text).map_err(malformed)?;
+        sources = sources.add_source(File::from_str(text, FileFormat::Toml));
+        environment::merge(&mut known, table);
+    }
+    let overrides = environment::overrides(variables, &known).map_err(ConfigError::Malformed)?;
+    let overrides = toml::to_string(&overrides).map_err(malformed)?;
+    let merged = sources.add_source(File::from_str(&overrides, FileFormat::Toml)).build().map_err(malformed)?;
+    check(decode(merged)?)
+}
+
+fn malformed(error: impl std::fmt::Display) -> ConfigError {
+    ConfigError::Malformed(error.to_string())
+}
+
+fn decode(merged: Sources) -> Result<RawConfig, ConfigError> {
+    let tree: serde_json::Value = merged.try_deserialize().map_err(malformed)?;
+    serde_path_to_error::deserialize(tree).map_err(|error| {
+        let path = error.path().to_string();
+        let problem = with_suggestion(&error.inner().to_string());
+        ConfigError::BadKey { key: if path == "." { "(top level)".into() } else { path }, problem }
+    })
+}
+
+fn check(raw: RawConfig) -> Result<Config, ConfigError> {
+    let registry = RawRegistry {
+        lanes: raw.lanes,
+        models: raw.models,
+        providers: raw.providers,
+        agents: raw.agents,
+    };
+    let config = Config {
+        registry: registry.check()?,
+        nats: raw.nats,
+        streams: raw.streams,
+        limits: raw.limits,
+        paths: raw.paths,
+        policy: raw.policy,
+        worker: raw.worker,
+        local_worker: raw.local_worker,
+        classifier: raw.classifier,
+        telemetry: raw.telemetry,
+    };
+    check_numbers(&config)?;
+    Ok(config)
+}
+
+/// The numbers that would break a promise or hang a process when out of range.
+fn check_numbers(config: &Config) -> Result<(), ConfigError> {
+    let rules: [(&str, bool, &str); 9] = [
+        ("policy.good_enough", (0.0..=1.0).contains(&config.policy.good_enough), "expected a number from 0 to 1"),
+        ("policy.default_max_tokens", config.policy.default_max_tokens > 0, "expected 1 or more"),
+        (
+            "streams.results_max_age_s",
+            config.streams.results_max_age_s > config.limits.max_deadline_s,
+            "must be longer than limits.max_deadline_s, or a task could be answered twice",
+        ),
+        ("streams.replicas", matches!(config.streams.replicas, 1 | 3 | 5), "expected 1, 3 or 5"),
+        ("worker.heartbeat_s", config.worker.heartbeat_s > 0, "expected 1 or more"),
+        ("worker.retry_factor", config.worker.retry_factor >= 1.0, "expected 1 or more"),
+        ("worker.retry_jitter", (0.0..1.0).contains(&config.worker.retry_jitter), "expected 0 or more, below 1"),
+        ("local_worker.batch_tokens", config.local_worker.batch_tokens >= 32, "expected 32 or more"),
+        ("classifier.window", config.classifier.window > 0, "expected 1 or more"),
+    ];
+    match rules.into_iter().find(|(_, holds, _)| !holds) {
+        Some((key, _, problem)) => Err(ConfigError::BadKey { key: key.into(), problem: problem.into() }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_env(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        load_from(None, pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn the_embedded_default_holds() {
+        let config = load_from(None, []).unwrap();
+        assert_eq!(config.nats.url, "nats://127.0.0.1:4222");
+        assert_eq!(config.registry.lanes.len(), 3);
+    }
+
+    #[test]
+    fn a_file_changes_one_key_and_the_environment_another() {
+        let file = "[lanes.local-fast]\nskill = 0.2\n[nats]\nurl = \"nats://file:1\"";
+        let variables = [("TRILANE__NATS__URL".to_owned(), "nats://env:2".to_owned())];
+        let config = load_from(Some(file), variables).unwrap();
+        assert_eq!(config.nats.url, "nats://env:2");
+        assert!((config.registry.lanes["local-fast"].skill - 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn environment_names_reach_keys_with_dashes_and_dots() {
+        let config = with_env(&[
+            ("TRILANE__LANES__LOCAL_DEEP__MODELS", "[\"qwen2.5-coder-1.5b\"]"),
+            ("TRILANE__MODELS__QWEN2_5_CODER_1_5B__SLOTS", "2"),
+        ])
+        .unwrap();
+        assert_eq!(config.registry.lanes["local-deep"].models[0].as_str(), "qwen2.5-coder-1.5b");
+        assert_eq!(config.registry.models["qwen2.5-coder-1.5b"].slots, 2);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+        let file = load_from(Some("[policy]\nuntaged = \"public\""), []).unwrap_err().to_string();
+        assert!(file.contains("did you mean `untagged`?"), "{file}");
+        let env = with_env(&[("TRILANE__NATS__ULR", "x")]).unwrap_err().to_string();
+        assert!(env.contains("did you mean `url`?"), "{env}");
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_key() {
+        let error = load_from(Some("[classifier]\nwindow = \"many\""), []).unwrap_err().to_string();
+        assert!(error.contains("classifier.window"), "{error}");
+    }
+
+    #[test]
+    fn a_cloud_model_without_a_price_is_an_error() {
+        let file = "[models.x]\nbackend = \"cloud-api\"\nprovider = \"openai\"\nremote_name = \"x\"\n\
+                    context_tokens = 10\nmax_output_tokens = 10";
+        let error = load_from(Some(file), []).unwrap_err().to_string();
+        assert!(error.contains("models.x.price") && error.contains("usd_per_mtok"), "{error}");
+    }
+
+    #[test]
+    fn a_cloud_model_on_a_local_lane_is_an_error() {
+        let error = with_env(&[("TRILANE__LANES__LOCAL_DEEP__MODELS", "[\"gpt-4o\"]")]).unwrap_err().to_string();
+        assert!(error.contains("lies in the cloud zone"), "{error}");
+    }
+}

@@ -1,0 +1,107 @@
+//! One attempt: runs the task under its deadline and the drain's grace time, and streams partial text.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use trilane_broker::Broker;
+use trilane_protocol::Work;
+use trilane_protocol::outcome::Partial;
+use trilane_protocol::work::{LaneMessage, Spent};
+
+use crate::partials::PartialSender;
+use crate::runner::{Assignment, Completion, RunError, RunErrorKind, Runner};
+use crate::verdict::Outcome;
+
+/// How long a runner may take to notice that its answer is no longer wanted.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// Why the answer is no longer wanted.
+enum Stop {
+    Deadline,
+    Drain,
+}
+
+/// Runs one attempt to its end, whatever that is.
+pub(crate) async fn run<R: Runner>(
+    runner: &Arc<R>,
+    broker: &Broker,
+    message: &LaneMessage,
+    deliveries: u32,
+    drained: &CancellationToken,
+) -> Outcome {
+    let cancel = CancellationToken::new();
+    let partials = partials(broker, &message.work, deliveries);
+    let assignment = Assignment {
+        work: message.work.clone(),
+        decision: message.decision.clone(),
+        attempt: deliveries,
+        partials,
+        cancel: cancel.clone(),
+    };
+    let runner = Arc::clone(runner);
+    // A task of its own, so that a panic in a runner is a failed attempt and not a dead worker.
+    let mut running = tokio::spawn(async move { runner.run(assignment).await });
+    let stop = tokio::select! {
+        ended = &mut running => return outcome(ended),
+        () = until(message.work.deadline) => Stop::Deadline,
+        () = drained.cancelled() => Stop::Drain,
+    };
+    cancel.cancel();
+    let ended = tokio::time::timeout(CANCEL_GRACE, &mut running).await;
+    if ended.is_err() {
+        tracing::warn!("a runner did not stop when it was told to; it is aborted");
+        running.abort();
+    }
+    match (stop, ended) {
+        // The answer came in the same moment: it is paid for, so it is used.
+        (_, Ok(Ok(Ok(completion)))) => Outcome::Completed(completion),
+        (Stop::Drain, _) => Outcome::Drained,
+        (Stop::Deadline, Ok(Ok(Err(error)))) => {
+            Outcome::DeadlinePassed(message.work.spent.plus(deliveries, error.usage, error.cost_usd))
+        }
+        (Stop::Deadline, _) => Outcome::DeadlinePassed(Spent { attempts: deliveries, ..message.work.spent.clone() }),
+    }
+}
+
+fn outcome(ended: Result<Result<Completion, RunError>, tokio::task::JoinError>) -> Outcome {
+    match ended {
+        Ok(Ok(completion)) => Outcome::Completed(completion),
+        Ok(Err(error)) => Outcome::Failed(error),
+        Err(_panic) => {
+            let message = "the worker failed in an unforeseen way; its log has the place";
+            Outcome::Failed(RunError::new(RunErrorKind::Transient, "worker_panicked", message))
+        }
+    }
+}
+
+/// Resolves at `deadline`; never, without one.
+async fn until(deadline: Option<Timestamp>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(remaining(deadline)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn remaining(deadline: Timestamp) -> Duration {
+    Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default()
+}
+
+fn partials(broker: &Broker, work: &Work, deliveries: u32) -> PartialSender {
+    if !work.stream {
+        return PartialSender::disabled();
+    }
+    let (sender, receiver) = PartialSender::channel();
+    tokio::spawn(publish_partials(broker.clone(), work.clone(), deliveries, receiver));
+    sender
+}
+
+async fn publish_partials(broker: Broker, work: Work, attempt: u32, mut pieces: mpsc::Receiver<String>) {
+    let mut index = 0;
+    while let Some(text) = pieces.recv().await {
+        broker.report_partial(&work, &Partial { task_id: work.task_id.clone(), attempt, index, text }).await;
+        index += 1;
+    }
+}

@@ -1,0 +1,74 @@
+//! Says every few seconds that this worker lives and what it is doing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use trilane_broker::workers::Workers;
+use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
+
+/// What a worker is doing, counted as it goes. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Activity(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    busy: AtomicU32,
+    finished: AtomicU64,
+    is_draining: AtomicBool,
+}
+
+/// A task in progress; counts as finished when dropped.
+pub(crate) struct InProgress(Arc<Counters>);
+
+impl Activity {
+    pub(crate) fn start_task(&self) -> InProgress {
+        self.0.busy.fetch_add(1, Ordering::Relaxed);
+        InProgress(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.0.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    fn state(&self) -> WorkerState {
+        if self.0.is_draining.load(Ordering::Relaxed) { WorkerState::Draining } else { WorkerState::Ready }
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        self.0.finished.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Beats until `stopped`, then takes the worker's key away.
+pub(crate) async fn beat(
+    workers: Workers,
+    identity: Heartbeat,
+    activity: Activity,
+    every: Duration,
+    stopped: CancellationToken,
+) {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => workers.beat(&now(&identity, &activity)).await,
+            () = stopped.cancelled() => return workers.leave(&identity.worker).await,
+        }
+    }
+}
+
+fn now(identity: &Heartbeat, activity: &Activity) -> Heartbeat {
+    Heartbeat {
+        state: activity.state(),
+        busy: activity.0.busy.load(Ordering::Relaxed),
+        finished: activity.0.finished.load(Ordering::Relaxed),
+        at: Timestamp::now(),
+        ..identity.clone()
+    }
+}

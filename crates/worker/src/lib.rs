@@ -1,0 +1,22 @@
+//! One runtime for every worker. A binary supplies a [`Runner`]; everything else is here.
+//!
+//! * [`runner`]: what a binary supplies
+//! * [`partials`]: partial text on its way out
+//! * [`retry`]: how long until the next attempt
+//! * [`verdict`]: what becomes of a task after an attempt, as a pure function
+//! * [`serve`]: the life of a worker process: pull, run, drain
+//!
+//! A task's life is one function, [`serve`]'s `handle`: check, run, decide, conclude.
+
+mod attempt;
+mod conclude;
+mod heartbeat;
+mod lease;
+pub mod partials;
+pub mod retry;
+pub mod runner;
+pub mod serve;
+pub mod verdict;
+
+pub use runner::{Assignment, Completion, RunError, RunErrorKind, Runner};
+pub use serve::{ServeError, WorkerSpec, serve};

@@ -1,0 +1,247 @@
+//! The life of a worker process: pull for free slots, run, conclude; on shutdown finish or hand back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trilane_broker::pull::{PullError, Slotted};
+use trilane_broker::workers::WorkersError;
+use trilane_broker::{Broker, ConnectError, Delivery, Role};
+use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
+use trilane_protocol::outcome::TaskError;
+use trilane_protocol::work::LaneMessage;
+use trilane_protocol::{Encoding, LaneName, ModelName, Sensitivity, Zone};
+use trilane_service::Config;
+use trilane_service::start::Started;
+
+use crate::attempt;
+use crate::conclude::Conclusion;
+use crate::heartbeat::{self, Activity};
+use crate::lease;
+use crate::retry;
+use crate::runner::Runner;
+use crate::verdict::{self, Attempt, Outcome, Verdict};
+
+/// Deliveries beyond `max_attempts` after which a message that was never concluded is taken for poison: it
+/// was in flight when workers died. Hand-backs of draining workers count too, hence the allowance.
+const POISON_ALLOWANCE: u32 = 6;
+
+/// What a worker serves.
+#[derive(Debug, Clone)]
+pub struct WorkerSpec {
+    /// Its lane.
+    pub lane: LaneName,
+    /// The lane's zone.
+    pub zone: Zone,
+    /// The models that it can run now.
+    pub models: Vec<ModelName>,
+    /// Tasks that it runs at once.
+    pub slots: u32,
+}
+
+/// Why a worker cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// No consumer.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// No bucket.
+    #[error(transparent)]
+    Workers(#[from] WorkersError),
+}
+
+/// What every task of this worker shares.
+struct Shared<R> {
+    spec: WorkerSpec,
+    config: Config,
+    broker: Broker,
+    runner: Arc<R>,
+    activity: Activity,
+    /// Fires when the drain's grace time is over.
+    drained: CancellationToken,
+}
+
+/// Serves a lane with `runner` until shutdown has begun, then drains.
+///
+/// # Errors
+/// [`ServeError`] where serving cannot begin; once it has, faults are ridden out.
+pub async fn serve<R: Runner>(
+    config: &Config,
+    spec: WorkerSpec,
+    runner: R,
+    started: &Started,
+) -> Result<(), ServeError> {
+    let identity = identity(&spec);
+    let role = match spec.zone {
+        Zone::Local => Role::LocalWorker,
+        Zone::Cloud => Role::CloudWorker,
+    };
+    let broker = Broker::connect(&config.nats, role, &identity.worker).await?;
+    let puller = broker.pull_lane(&spec.lane, spec.zone).await?;
+    let workers = broker.workers().await?;
+    tracing::info!(lane = %spec.lane, worker = identity.worker, slots = spec.slots, "serving");
+
+    let slots = Arc::new(Semaphore::new(spec.slots as usize));
+    let activity = Activity::default();
+    let stopped = CancellationToken::new();
+    let every = config.worker.heartbeat();
+    let beating = tokio::spawn(heartbeat::beat(workers, identity, activity.clone(), every, stopped.clone()));
+    let shared = Arc::new(Shared {
+        spec,
+        config: config.clone(),
+        broker: broker.clone(),
+        runner: Arc::new(runner),
+        activity,
+        drained: CancellationToken::new(),
+    });
+    started.readiness.set(true);
+
+    let mut messages = puller.start(slots, started.shutdown.begun());
+    let mut tasks = JoinSet::new();
+    while let Some(slotted) = messages.recv().await {
+        tasks.spawn(handle(Arc::clone(&shared), slotted));
+        while tasks.try_join_next().is_some() {}
+    }
+    started.readiness.set(false);
+    drain(&shared, tasks).await;
+    stopped.cancel();
+    let _ = beating.await;
+    broker.flush().await;
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Lets running tasks finish within the grace time; what is left is cancelled and handed back.
+async fn drain<R: Runner>(shared: &Shared<R>, mut tasks: JoinSet<()>) {
+    shared.activity.start_draining();
+    let grace = tokio::time::sleep(shared.config.worker.drain_grace());
+    let mut grace = std::pin::pin!(grace);
+    loop {
+        tokio::select! {
+            ended = tasks.join_next() => if ended.is_none() { return },
+            () = &mut grace, if !shared.drained.is_cancelled() => shared.drained.cancel(),
+        }
+    }
+}
+
+/// A task's life: check, run, decide, conclude.
+async fn handle<R: Runner>(shared: Arc<Shared<R>>, slotted: Slotted) {
+    let Slotted { delivery, slot } = slotted;
+    let in_progress = shared.activity.start_task();
+    let ack_wait = Duration::from_secs(shared.config.registry.lanes[&shared.spec.lane].ack_wait_s);
+    lease::hold(&delivery, ack_wait, async {
+        let Some(message) = read(&shared, &delivery).await else { return };
+        let verdict = judge(&shared, &delivery, &message).await;
+        shared.conclusion(&delivery).carry_out(&message, verdict).await;
+    })
+    .await;
+    drop(in_progress);
+    drop(slot);
+}
+
+/// A lane message that does not read is no task: it is buried, and nobody waits for its result.
+async fn read<R: Runner>(shared: &Shared<R>, delivery: &Delivery) -> Option<LaneMessage> {
+    match Encoding::Msgpack.decode::<LaneMessage>(delivery.payload()) {
+        Ok(message) => Some(message),
+        Err(error) => {
+            tracing::error!(%error, "a lane message does not read; is another version publishing?");
+            let error = TaskError::new("malformed_lane_message", error.to_string());
+            match shared.broker.bury(delivery, shared.spec.lane.as_str(), None, error).await {
+                Ok(()) => delivery.terminate().await,
+                Err(_) => delivery.retry_after(retry::delay(&shared.config.worker, 1, None)).await,
+            }
+            None
+        }
+    }
+}
+
+async fn judge<R: Runner>(shared: &Shared<R>, delivery: &Delivery, message: &LaneMessage) -> Verdict {
+    let started_at = Timestamp::now();
+    let deliveries = u32::try_from(delivery.deliveries).unwrap_or(u32::MAX);
+    let max_attempts = shared.config.registry.lanes[&shared.spec.lane].max_attempts;
+    let mut attempt = Attempt {
+        deliveries,
+        max_attempts,
+        started_at,
+        ended_at: started_at,
+        retry_delay: retry::delay(&shared.config.worker, deliveries, None),
+    };
+    if let Err(error) = may_run(&shared.spec, message, deliveries, max_attempts) {
+        return verdict::refused(message, error, attempt);
+    }
+    let outcome = if message.work.deadline.is_some_and(|deadline| deadline <= started_at) {
+        Outcome::DeadlinePassed(message.work.spent.clone())
+    } else {
+        attempt::run(&shared.runner, &shared.broker, message, deliveries, &shared.drained).await
+    };
+    if let Outcome::Failed(error) = &outcome {
+        attempt.retry_delay = retry::delay(&shared.config.worker, deliveries, error.retry_after);
+        tracing::warn!(task_id = %message.work.task_id, code = error.code, deliveries, %error, "an attempt failed");
+    }
+    attempt.ended_at = Timestamp::now();
+    verdict::verdict(message, outcome, attempt)
+}
+
+/// What must hold before anything is run. The zone is checked again here, at the other end of the wire.
+fn may_run(
+    spec: &WorkerSpec,
+    message: &LaneMessage,
+    deliveries: u32,
+    max_attempts: u32,
+) -> Result<(), TaskError> {
+    let LaneMessage { work, decision } = message;
+    let is_private = work.sensitivity == Some(Sensitivity::Private)
+        || decision.screen.sensitivity == Sensitivity::Private;
+    if spec.zone == Zone::Cloud && is_private {
+        let message = "a private task reached a cloud worker and was not run; report this as a defect";
+        return Err(TaskError::new("private_in_cloud", message));
+    }
+    if decision.lane != spec.lane || decision.zone != spec.zone {
+        let message = format!("a task for `{}` came to a worker of `{}`", decision.lane, spec.lane);
+        return Err(TaskError::new("wrong_lane", message));
+    }
+    if !spec.models.contains(&decision.model) {
+        let message = format!(
+            "this worker does not serve `{}`; do all processes run with the same configuration?",
+            decision.model
+        );
+        return Err(TaskError::new("model_not_served", message));
+    }
+    if deliveries > max_attempts.saturating_add(POISON_ALLOWANCE) {
+        let message = format!("the task was in flight at {} workers that died or stopped; it may be what kills them", deliveries - 1);
+        return Err(TaskError::new("poison_task", message));
+    }
+    Ok(())
+}
+
+impl<R> Shared<R> {
+    fn conclusion<'a>(&'a self, delivery: &'a Delivery) -> Conclusion<'a> {
+        Conclusion { broker: &self.broker, delivery, lane: &self.spec.lane, drained: &self.drained }
+    }
+}
+
+fn identity(spec: &WorkerSpec) -> Heartbeat {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let pid = std::process::id();
+    let now = Timestamp::now();
+    Heartbeat {
+        worker: format!("{}-{:08x}-{pid}", spec.lane, rand::random::<u32>()),
+        lane: spec.lane.clone(),
+        models: spec.models.clone(),
+        state: WorkerState::Ready,
+        slots: spec.slots,
+        busy: 0,
+        finished: 0,
+        host,
+        pid,
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: now,
+        at: now,
+    }
+}

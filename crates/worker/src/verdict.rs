@@ -1,0 +1,179 @@
+//! What becomes of a task after an attempt. A pure function: everything it rests on is an argument.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use trilane_protocol::outcome::{TaskError, Timing};
+use trilane_protocol::work::{LaneMessage, Reroute, RerouteCause, Spent};
+use trilane_protocol::{Status, TaskResult, Usage, Zone};
+
+use crate::runner::{Completion, RunError, RunErrorKind};
+
+/// Lanes that a task may be put on before it ends as `failed`.
+pub const MAX_HOPS: u16 = 32;
+
+/// The error code of a prompt that does not fit the model's window: a stronger lane may have a larger one.
+pub const PROMPT_TOO_LONG: &str = "prompt_too_long";
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With an answer.
+    Completed(Completion),
+    /// Without one.
+    Failed(RunError),
+    /// The task's deadline passed, before or while it ran.
+    DeadlinePassed(Spent),
+    /// The worker stops and the grace time is over.
+    Drained,
+}
+
+/// What becomes of the task.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It has its result.
+    Report(Box<TaskResult>),
+    /// It has its result, and the operator a dead letter.
+    ReportAndBury(Box<TaskResult>),
+    /// The classifier is to put it on a lane again.
+    Reroute(Box<Reroute>),
+    /// Another attempt, not before this delay is over.
+    Retry(Duration),
+    /// Another worker, at once.
+    HandBack,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    /// Which delivery this is, from 1.
+    pub deliveries: u32,
+    /// Deliveries that the lane allows.
+    pub max_attempts: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Delay before the next one, if there is to be one.
+    pub retry_delay: Duration,
+}
+
+/// Decides what becomes of the task.
+pub fn verdict(message: &LaneMessage, outcome: Outcome, attempt: Attempt) -> Verdict {
+    match outcome {
+        Outcome::Drained => Verdict::HandBack,
+        Outcome::DeadlinePassed(used) => {
+            let error = TaskError::new("deadline_passed", "the deadline passed before there was an answer");
+            Verdict::Report(Box::new(without_answer(message, attempt, Status::Expired, error, &used)))
+        }
+        Outcome::Completed(completion) => completed(message, completion, attempt),
+        Outcome::Failed(error) => failed(message, &error, attempt),
+    }
+}
+
+fn completed(message: &LaneMessage, completion: Completion, attempt: Attempt) -> Verdict {
+    let spent = spent(message, attempt, completion.usage, completion.cost_usd);
+    match &message.work.step {
+        Some(step) if !step.is_last() => {
+            reroute(message, spent, RerouteCause::StepDone { text: completion.text })
+        }
+        Some(_) | None => Verdict::Report(Box::new(TaskResult {
+            status: Status::Done,
+            text: Some(completion.text),
+            finish: Some(completion.finish),
+            error: None,
+            timing_ms: Timing {
+                first_token: completion.first_token.map(|length| length.as_millis() as u64),
+                ..timing(message, attempt)
+            },
+            ..base(message, attempt, &spent)
+        })),
+    }
+}
+
+fn failed(message: &LaneMessage, error: &RunError, attempt: Attempt) -> Verdict {
+    let spent = spent(message, attempt, error.usage, error.cost_usd);
+    let reason = || error.message.clone();
+    let may_move = message.work.hop < MAX_HOPS;
+    match error.kind {
+        RunErrorKind::LaneUnable if may_move && message.decision.zone == Zone::Cloud => {
+            reroute(message, spent, RerouteCause::Degrade { reason: reason() })
+        }
+        RunErrorKind::Permanent if may_move && error.code == PROMPT_TOO_LONG && message.work.model.is_none() => {
+            reroute(message, spent, RerouteCause::Escalate { reason: reason() })
+        }
+        RunErrorKind::Transient | RunErrorKind::LaneUnable | RunErrorKind::Cancelled
+            if attempt.deliveries < attempt.max_attempts =>
+        {
+            Verdict::Retry(attempt.retry_delay)
+        }
+        _ => {
+            let task_error = TaskError::new(error.code, reason());
+            let result = without_answer(message, attempt, Status::Failed, task_error, &spent);
+            Verdict::ReportAndBury(Box::new(result))
+        }
+    }
+}
+
+/// A result for a task that may not be run at all.
+pub fn refused(message: &LaneMessage, error: TaskError, attempt: Attempt) -> Verdict {
+    let spent = spent(message, attempt, Usage::default(), 0.0);
+    Verdict::ReportAndBury(Box::new(without_answer(message, attempt, Status::Failed, error, &spent)))
+}
+
+/// What the task has used with this attempt. Each delivery is an attempt.
+pub(crate) fn spent(message: &LaneMessage, attempt: Attempt, usage: Usage, cost_usd: f64) -> Spent {
+    message.work.spent.plus(attempt.deliveries, usage, cost_usd)
+}
+
+fn reroute(message: &LaneMessage, spent: Spent, cause: RerouteCause) -> Verdict {
+    let mut work = message.work.clone();
+    work.hop += 1;
+    work.spent = spent;
+    Verdict::Reroute(Box::new(Reroute { work, lane: message.decision.lane.clone(), cause }))
+}
+
+fn without_answer(
+    message: &LaneMessage,
+    attempt: Attempt,
+    status: Status,
+    error: TaskError,
+    spent: &Spent,
+) -> TaskResult {
+    TaskResult { status, error: Some(error), ..base(message, attempt, spent) }
+}
+
+fn base(message: &LaneMessage, attempt: Attempt, spent: &Spent) -> TaskResult {
+    let LaneMessage { work, decision } = message;
+    TaskResult {
+        task_id: work.task_id.clone(),
+        agent: work.agent.clone(),
+        status: Status::Failed,
+        text: None,
+        finish: None,
+        error: None,
+        lane: Some(decision.lane.clone()),
+        model: Some(decision.model.clone()),
+        usage: spent.usage,
+        cost_usd: spent.cost_usd,
+        timing_ms: timing(message, attempt),
+        attempts: spent.attempts,
+        decision: Some(decision.clone()),
+        metadata: work.metadata.clone(),
+        finished_at: attempt.ended_at,
+    }
+}
+
+fn timing(message: &LaneMessage, attempt: Attempt) -> Timing {
+    Timing {
+        queued: milliseconds(message.work.published_at, message.decision.decided_at),
+        waited: milliseconds(message.decision.decided_at, attempt.started_at),
+        first_token: None,
+        run: milliseconds(attempt.started_at, attempt.ended_at),
+    }
+}
+
+/// Clocks of different hosts may disagree; a negative span counts as none.
+fn milliseconds(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0)
+}

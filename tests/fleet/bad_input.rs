@@ -1,0 +1,100 @@
+//! Bad input gets a clear answer, and the fleet goes on.
+
+use serde_json::json;
+use trilane_protocol::{AgentName, Status, TaskId};
+use trilane_testkit::{Fleet, FleetBuilder, eventually};
+
+async fn dead_letters(fleet: &Fleet) -> u64 {
+    fleet.nats.get_stream("DEAD").await.unwrap().get_info().await.unwrap().state.messages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_malformed_task_is_rejected_by_name_and_kept_as_a_dead_letter() {
+    let fleet = FleetBuilder::new().start().await;
+    let cases: [(&str, Vec<u8>, &str); 18] = [
+        ("not JSON", b"hello".to_vec(), "expected a JSON object or a MessagePack map"),
+        ("empty", Vec::new(), "found nothing"),
+        ("an array", b"[1]".to_vec(), "expected a JSON object"),
+        ("cut JSON", b"{\"prompt\": \"x".to_vec(), "EOF"),
+        ("trailing text", b"{\"prompt\": \"x\"} {}".to_vec(), "nothing behind"),
+        ("broken MessagePack", vec![0x81, 0xa6, b'p'], ""),
+        ("invalid UTF-8", b"{\"prompt\": \"\xff\xfe\"}".to_vec(), "prompt"),
+        ("an unknown field", json!({"promt": "x"}).to_string().into(), "did you mean `prompt`?"),
+        ("a wrong type", json!({"prompt": "x", "max_tokens": "ten"}).to_string().into(), "max_tokens"),
+        ("two prompts", json!({"prompt": "x", "messages": [{"role": "user", "content": "y"}]}).to_string().into(), "not both"),
+        ("no prompt", json!({"tags": []}).to_string().into(), "found neither"),
+        ("an empty prompt", json!({"prompt": "  "}).to_string().into(), "expected some text"),
+        ("an unknown model", json!({"prompt": "x", "model": "gpt4o"}).to_string().into(), "did you mean `gpt-4o`?"),
+        ("a model on no lane", json!({"prompt": "x", "model": "hermes-3-8b"}).to_string().into(), "is on no lane"),
+        ("complexity 7", json!({"prompt": "x", "complexity": 7}).to_string().into(), "from 0 to 1"),
+        ("a bad id", json!({"prompt": "x", "id": "a.b"}).to_string().into(), "task id"),
+        ("deadline in words", json!({"prompt": "x", "deadline": "soon"}).to_string().into(), "RFC 3339"),
+        ("a huge max_tokens", json!({"prompt": "x", "max_tokens": 1_000_000}).to_string().into(), "limits.max_tokens"),
+    ];
+    for (index, (what, payload, expected)) in cases.into_iter().enumerate() {
+        let sequence = fleet.submit_bytes("sample", payload).await;
+        let result = fleet.result("sample", &TaskId::new(sequence.to_string()).unwrap()).await;
+        assert_eq!(result.status, Status::Rejected, "{what}");
+        let error = result.error.unwrap();
+        assert!(error.message.contains(expected), "{what}: {}", error.message);
+        assert_eq!(dead_letters(&fleet).await, index as u64 + 1, "{what}");
+    }
+    assert_eq!(fleet.run("sample", json!({"prompt": "still here"})).await.status, Status::Done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_never_repeats_the_prompt() {
+    let fleet = FleetBuilder::new().start().await;
+    let payload = json!({"prompt": ["CANARY-TEXT"], "id": "c1"}).to_string();
+    fleet.submit_bytes("sample", payload.into()).await;
+    let result = fleet.result("sample", &"c1".parse().unwrap()).await;
+    assert!(!result.error.unwrap().message.contains("CANARY"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_over_the_size_limit_is_rejected_with_the_limit_s_name() {
+    let fleet = FleetBuilder::new().config("[limits]\nmax_task_bytes = 1000\n").start().await;
+    let result = fleet.run("sample", json!({"prompt": "x".repeat(2000)})).await;
+    let error = result.error.unwrap();
+    assert_eq!(error.code, "task_too_large");
+    assert!(error.message.contains("limits.max_task_bytes"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_used_twice_keeps_its_first_result_and_buries_the_second_task() {
+    let fleet = FleetBuilder::new().start().await;
+    let first = fleet.run("sample", json!({"id": "twice", "prompt": "first"})).await;
+    fleet.submit("sample", json!({"id": "twice", "prompt": "second"})).await;
+    eventually("the second task is a dead letter", || async { (dead_letters(&fleet).await == 1).then_some(()) }).await;
+    let agent = AgentName::new("sample").unwrap();
+    let still = fleet.broker.result(&agent, &"twice".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(still, first);
+    let elsewhere = fleet.run("other", json!({"id": "twice", "prompt": "mine"})).await;
+    assert_eq!(elsewhere.status, Status::Done, "ids are unique per agent, not in all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_in_the_past_ends_as_expired() {
+    let fleet = FleetBuilder::new().start().await;
+    let result = fleet.run("sample", json!({"prompt": "x", "deadline": "2020-01-01T00:00:00Z"})).await;
+    assert_eq!(result.status, Status::Expired);
+    assert!(fleet.runners["local-fast"].seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_agent_is_rejected_where_the_policy_says_so() {
+    let fleet = FleetBuilder::new().config("[policy]\nunknown_agent = \"reject\"\n").start().await;
+    let result = fleet.run("sampel", json!({"prompt": "x"})).await;
+    let error = result.error.unwrap();
+    assert_eq!(error.code, "unknown_agent");
+    assert!(error.message.contains("did you mean `sample`?"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ceiling_keeps_a_task_off_the_lanes_that_cost_more() {
+    let fleet = FleetBuilder::new().start().await;
+    let result = fleet.run("sample", json!({"prompt": "x", "complexity": 0.99, "max_cost_usd": 0.0})).await;
+    assert_eq!(result.lane.unwrap().as_str(), "local-deep");
+    let pinned = json!({"prompt": "x", "model": "gpt-4o", "max_cost_usd": 0.0});
+    assert_eq!(fleet.run("sample", pinned).await.error.unwrap().code, "over_max_cost");
+}
