@@ -21,15 +21,31 @@ async fn every_malformed_task_is_rejected_by_name_and_kept_as_a_dead_letter() {
         ("invalid UTF-8", b"{\"prompt\": \"\xff\xfe\"}".to_vec(), "prompt"),
         ("an unknown field", json!({"promt": "x"}).to_string().into(), "did you mean `prompt`?"),
         ("a wrong type", json!({"prompt": "x", "max_tokens": "ten"}).to_string().into(), "max_tokens"),
-        ("two prompts", json!({"prompt": "x", "messages": [{"role": "user", "content": "y"}]}).to_string().into(), "not both"),
+        (
+            "two prompts",
+            json!({"prompt": "x", "messages": [{"role": "user", "content": "y"}]}).to_string().into(),
+            "not both",
+        ),
         ("no prompt", json!({"tags": []}).to_string().into(), "found neither"),
         ("an empty prompt", json!({"prompt": "  "}).to_string().into(), "expected some text"),
-        ("an unknown model", json!({"prompt": "x", "model": "gpt4o"}).to_string().into(), "did you mean `gpt-4o`?"),
-        ("a model on no lane", json!({"prompt": "x", "model": "hermes-3-8b"}).to_string().into(), "is on no lane"),
+        (
+            "an unknown model",
+            json!({"prompt": "x", "model": "gpt4o"}).to_string().into(),
+            "did you mean `gpt-4o`?",
+        ),
+        (
+            "a model on no lane",
+            json!({"prompt": "x", "model": "hermes-3-8b"}).to_string().into(),
+            "is on no lane",
+        ),
         ("complexity 7", json!({"prompt": "x", "complexity": 7}).to_string().into(), "from 0 to 1"),
         ("a bad id", json!({"prompt": "x", "id": "a.b"}).to_string().into(), "task id"),
         ("deadline in words", json!({"prompt": "x", "deadline": "soon"}).to_string().into(), "RFC 3339"),
-        ("a huge max_tokens", json!({"prompt": "x", "max_tokens": 1_000_000}).to_string().into(), "limits.max_tokens"),
+        (
+            "a huge max_tokens",
+            json!({"prompt": "x", "max_tokens": 1_000_000}).to_string().into(),
+            "limits.max_tokens",
+        ),
     ];
     for (index, (what, payload, expected)) in cases.into_iter().enumerate() {
         let sequence = fleet.submit_bytes("sample", payload).await;
@@ -65,7 +81,10 @@ async fn an_id_used_twice_keeps_its_first_result_and_buries_the_second_task() {
     let fleet = FleetBuilder::new().start().await;
     let first = fleet.run("sample", json!({"id": "twice", "prompt": "first"})).await;
     fleet.submit("sample", json!({"id": "twice", "prompt": "second"})).await;
-    eventually("the second task is a dead letter", || async { (dead_letters(&fleet).await == 1).then_some(()) }).await;
+    eventually("the second task is a dead letter", || async {
+        (dead_letters(&fleet).await == 1).then_some(())
+    })
+    .await;
     let agent = AgentName::new("sample").unwrap();
     let still = fleet.broker.result(&agent, &"twice".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(still, first);

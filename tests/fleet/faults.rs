@@ -29,13 +29,17 @@ async fn a_lasting_failure_ends_as_failed_with_a_dead_letter() {
     let dead = fleet.nats.get_stream("DEAD").await.unwrap();
     assert_eq!(dead.get_info().await.unwrap().state.messages, 1);
     let lane = fleet.nats.get_stream("LANE_LOCAL").await.unwrap();
-    eventually("the lane is empty", || async { (lane.get_info().await.unwrap().state.messages == 0).then_some(()) }).await;
+    eventually("the lane is empty", || async {
+        (lane.get_info().await.unwrap().state.messages == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_ends_a_running_task() {
     let fleet = FleetBuilder::new().start().await;
-    let result = fleet.run("sample", json!({"prompt": "wait for ever", "complexity": 0.1, "deadline": 0.5})).await;
+    let result =
+        fleet.run("sample", json!({"prompt": "wait for ever", "complexity": 0.1, "deadline": 0.5})).await;
     assert_eq!(result.status, Status::Expired);
 }
 
@@ -109,7 +113,8 @@ async fn the_fleet_rides_out_a_server_crash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_intake_refuses_with_the_documented_code() {
-    let fleet = FleetBuilder::new().classifiers(0).config("[streams]\nintake_max_messages = 2\n").start().await;
+    let fleet =
+        FleetBuilder::new().classifiers(0).config("[streams]\nintake_max_messages = 2\n").start().await;
     fleet.submit("sample", json!({"prompt": "1"})).await;
     fleet.submit("sample", json!({"prompt": "2"})).await;
     let refused = fleet.nats.publish("tasks.sample", "{\"prompt\": \"3\"}".into()).await.unwrap().await;

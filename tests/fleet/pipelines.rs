@@ -35,11 +35,18 @@ async fn a_private_step_taints_all_that_follow() {
         ],
     });
     let result = fleet.run("sample", task).await;
-    assert_eq!(result.decision.unwrap().zone, Zone::Local, "the last step names no private text and stays all the same");
+    assert_eq!(
+        result.decision.unwrap().zone,
+        Zone::Local,
+        "the last step names no private text and stays all the same"
+    );
     let cloud = fleet.runners["cloud"].seen();
     assert_eq!(cloud.len(), 1);
     let shown = format!("{:?}", cloud[0]);
-    assert!(!shown.contains("Two") && !shown.contains("Three"), "a cloud worker sees its own step and no other");
+    assert!(
+        !shown.contains("Two") && !shown.contains("Three"),
+        "a cloud worker sees its own step and no other"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

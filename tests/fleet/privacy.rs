@@ -22,17 +22,37 @@ async fn every_ground_for_private_keeps_a_hard_task_local() {
     let hard = 0.99;
     let cases = [
         ("tagged", json!({"prompt": "x", "sensitivity": "private", "complexity": hard}), FindingSource::Task),
-        ("a tag", json!({"prompt": "x", "tags": ["Client-Document"], "complexity": hard}), FindingSource::Tag),
-        ("secret in the prompt", json!({"prompt": SECRET, "sensitivity": "public", "complexity": hard}), FindingSource::Detector),
+        (
+            "a tag",
+            json!({"prompt": "x", "tags": ["Client-Document"], "complexity": hard}),
+            FindingSource::Tag,
+        ),
+        (
+            "secret in the prompt",
+            json!({"prompt": SECRET, "sensitivity": "public", "complexity": hard}),
+            FindingSource::Detector,
+        ),
         (
             "secret in an earlier turn",
             json!({"messages": [{"role": "user", "content": SECRET}, {"role": "assistant", "content": "ok"},
                 {"role": "user", "content": "go on"}], "sensitivity": "public", "complexity": hard}),
             FindingSource::Detector,
         ),
-        ("secret in a stop text", json!({"prompt": "x", "stop": ["4111 1111 1111 1111"], "complexity": hard}), FindingSource::Detector),
-        ("secret in the schema", json!({"prompt": "x", "json_schema": {"type": "object", "description": SECRET}, "complexity": hard}), FindingSource::Detector),
-        ("secret in metadata", json!({"prompt": "x", "metadata": {"note": [{"deep": SECRET}]}, "complexity": hard}), FindingSource::Detector),
+        (
+            "secret in a stop text",
+            json!({"prompt": "x", "stop": ["4111 1111 1111 1111"], "complexity": hard}),
+            FindingSource::Detector,
+        ),
+        (
+            "secret in the schema",
+            json!({"prompt": "x", "json_schema": {"type": "object", "description": SECRET}, "complexity": hard}),
+            FindingSource::Detector,
+        ),
+        (
+            "secret in metadata",
+            json!({"prompt": "x", "metadata": {"note": [{"deep": SECRET}]}, "complexity": hard}),
+            FindingSource::Detector,
+        ),
         ("pinned to the cloud", json!({"prompt": SECRET, "model": "claude-sonnet"}), FindingSource::Detector),
     ];
     for (what, task, source) in cases {
@@ -46,14 +66,16 @@ async fn an_unknown_agent_is_private_unless_its_task_says_otherwise() {
     let fleet = FleetBuilder::new().start().await;
     let result = fleet.run("stranger", json!({"prompt": "x", "complexity": 0.99})).await;
     assert_eq!(result.decision.unwrap().zone, Zone::Local);
-    let result = fleet.run("stranger", json!({"prompt": "x", "complexity": 0.99, "sensitivity": "public"})).await;
+    let result =
+        fleet.run("stranger", json!({"prompt": "x", "complexity": 0.99, "sensitivity": "public"})).await;
     assert_eq!(result.decision.unwrap().zone, Zone::Cloud);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_pin_is_rejected_where_the_policy_says_so() {
     let fleet = FleetBuilder::new().config("[policy]\nprivate_pin = \"reject\"\n").start().await;
-    let result = fleet.run("sample", json!({"prompt": "x", "sensitivity": "private", "model": "gpt-4o"})).await;
+    let result =
+        fleet.run("sample", json!({"prompt": "x", "sensitivity": "private", "model": "gpt-4o"})).await;
     assert_eq!(result.status, Status::Rejected);
     assert_eq!(result.error.unwrap().code, "private_pin");
 }
@@ -61,7 +83,8 @@ async fn a_private_pin_is_rejected_where_the_policy_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_pin_takes_the_deep_lane_and_the_record_says_so() {
     let fleet = FleetBuilder::new().start().await;
-    let result = fleet.run("sample", json!({"prompt": "x", "sensitivity": "private", "model": "gpt-4o"})).await;
+    let result =
+        fleet.run("sample", json!({"prompt": "x", "sensitivity": "private", "model": "gpt-4o"})).await;
     let decision = result.decision.unwrap();
     assert_eq!((decision.lane.as_str(), decision.reason), ("local-deep", Reason::PrivatePin));
 }
@@ -73,7 +96,8 @@ async fn a_private_task_that_fits_no_local_model_is_rejected() {
     let result = fleet.run("sample", json!({"prompt": long, "sensitivity": "private"})).await;
     assert_eq!(result.status, Status::Rejected);
     assert_eq!(result.error.unwrap().code, "prompt_too_long");
-    let result = fleet.run("sample", json!({"prompt": "word ".repeat(20_000), "sensitivity": "public"})).await;
+    let result =
+        fleet.run("sample", json!({"prompt": "word ".repeat(20_000), "sensitivity": "public"})).await;
     assert_eq!(result.lane.unwrap().as_str(), "cloud", "the same in public goes where it fits");
 }
 

@@ -56,7 +56,9 @@ pub struct Broker {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Nothing answers, or it refuses.
-    #[error("cannot connect to NATS at {url}: {reason}; start it with `trilane up`, or set nats.url to where it runs")]
+    #[error(
+        "cannot connect to NATS at {url}: {reason}; start it with `trilane up`, or set nats.url to where it runs"
+    )]
     Unreachable {
         /// Where it was looked for.
         url: String,
@@ -64,7 +66,9 @@ pub enum ConnectError {
         reason: String,
     },
     /// The server lacks what the fleet needs.
-    #[error("the NATS server at {url} has version {found}; Trilane needs 2.12 or later (Debian's package is too old: `trilane up` fetches 2.15)")]
+    #[error(
+        "the NATS server at {url} has version {found}; Trilane needs 2.12 or later (Debian's package is too old: `trilane up` fetches 2.15)"
+    )]
     TooOld {
         /// Where it is.
         url: String,

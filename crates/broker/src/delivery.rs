@@ -47,7 +47,11 @@ impl Delivery {
 
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str())
+        self.message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get(name))
+            .map(async_nats::HeaderValue::as_str)
     }
 
     /// The message id that its publisher gave.

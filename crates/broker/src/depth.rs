@@ -56,7 +56,8 @@ impl Broker {
     pub async fn pause(&self, lane: &LaneName, zone: Zone, length: Duration) -> Result<(), DepthError> {
         let until = Timestamp::now().checked_add(length).map_err(|error| failed(lane, error))?;
         let until = time_of(until).map_err(|error| failed(lane, error))?;
-        let stream = self.context().get_stream_no_info(stream_of(zone)).await.map_err(|error| failed(lane, error))?;
+        let stream =
+            self.context().get_stream_no_info(stream_of(zone)).await.map_err(|error| failed(lane, error))?;
         for priority in Priority::ALL {
             let paused = stream.pause_consumer(&consumer_of(lane, priority), until).await;
             paused.map_err(|error| failed(lane, error))?;
@@ -69,7 +70,8 @@ impl Broker {
     /// # Errors
     /// [`DepthError`] where the server refuses.
     pub async fn resume(&self, lane: &LaneName, zone: Zone) -> Result<(), DepthError> {
-        let stream = self.context().get_stream_no_info(stream_of(zone)).await.map_err(|error| failed(lane, error))?;
+        let stream =
+            self.context().get_stream_no_info(stream_of(zone)).await.map_err(|error| failed(lane, error))?;
         for priority in Priority::ALL {
             let resumed = stream.resume_consumer(&consumer_of(lane, priority)).await;
             resumed.map_err(|error| failed(lane, error))?;
@@ -79,7 +81,8 @@ impl Broker {
 }
 
 fn time_of(at: Timestamp) -> Result<async_nats::datetime::DateTime, String> {
-    async_nats::datetime::DateTime::from_unix_timestamp_nanos(at.as_nanosecond()).map_err(|error| error.to_string())
+    async_nats::datetime::DateTime::from_unix_timestamp_nanos(at.as_nanosecond())
+        .map_err(|error| error.to_string())
 }
 
 fn failed(lane: &LaneName, error: impl std::fmt::Display) -> DepthError {

@@ -36,7 +36,11 @@ impl Broker {
     ///
     /// # Errors
     /// [`PublishError::Full`] where the lane is full; the task stays where it was.
-    pub async fn put_on_lane(&self, route: &Route, traceparent: Option<&str>) -> Result<Stored, PublishError> {
+    pub async fn put_on_lane(
+        &self,
+        route: &Route,
+        traceparent: Option<&str>,
+    ) -> Result<Stored, PublishError> {
         match route {
             Route::Local(local) => self.put_on_local_lane(local, traceparent).await,
             Route::Cloud(cloud) => self.put_on_cloud_lane(cloud, traceparent).await,
@@ -87,7 +91,11 @@ impl Broker {
     ///
     /// # Errors
     /// [`PublishError::Full`] where the intake is full; the task stays where it was.
-    pub async fn reroute(&self, reroute: &Reroute, traceparent: Option<&str>) -> Result<Stored, PublishError> {
+    pub async fn reroute(
+        &self,
+        reroute: &Reroute,
+        traceparent: Option<&str>,
+    ) -> Result<Stored, PublishError> {
         let message = Outgoing {
             subject: subjects::reroute(&reroute.work.agent),
             payload: INTERNAL.encode(reroute).into(),

@@ -9,11 +9,13 @@
 //! * [`delivery`]: one message in hand, and what may become of it
 //! * [`pull`]: messages for free slots only, by priority
 //! * [`results`]: exactly one result a task
+//! * [`browse`]: stored results and partial text, for those who look
 //! * [`dead`]: dead letters
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
 //! * [`pipelines`]: what is kept of a pipeline while it runs
 
+pub mod browse;
 pub mod connect;
 pub mod dead;
 pub mod delivery;

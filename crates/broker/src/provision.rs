@@ -32,7 +32,8 @@ impl Broker {
         }
         for (stream, consumer) in &topology.consumers {
             let name = consumer.durable_name.clone().unwrap_or_default();
-            let applied = self.context().create_consumer_on_stream::<pull::Config, _>(consumer.clone(), *stream).await;
+            let applied =
+                self.context().create_consumer_on_stream::<pull::Config, _>(consumer.clone(), *stream).await;
             applied.map_err(|error| ProvisionError::new("consumer", &name, &error))?;
         }
         for bucket in &topology.buckets {

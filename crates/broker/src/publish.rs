@@ -81,7 +81,9 @@ pub enum PublishError {
         most: usize,
     },
     /// No acknowledgement came, however often it was sent. It may be stored or not.
-    #[error("no acknowledgement for `{subject}`: {reason}; is the stream there (`trilane provision`), and may this role publish to it?")]
+    #[error(
+        "no acknowledgement for `{subject}`: {reason}; is the stream there (`trilane provision`), and may this role publish to it?"
+    )]
     Unconfirmed {
         /// Where to.
         subject: String,
@@ -109,7 +111,9 @@ impl Broker {
         for sends in 0..MAX_SENDS {
             match self.send_once(&message, headers.clone()).await {
                 // What an earlier send of this very call has stored is no duplicate to the caller.
-                Ok(stored) => return Ok(Stored { is_duplicate: stored.is_duplicate && sends == 0, ..stored }),
+                Ok(stored) => {
+                    return Ok(Stored { is_duplicate: stored.is_duplicate && sends == 0, ..stored });
+                }
                 Err(error) => match self.permanent(&message, &error) {
                     Some(permanent) => return Err(permanent),
                     None => reason = error.to_string(),
@@ -129,7 +133,8 @@ impl Broker {
     }
 
     async fn send_once(&self, message: &Outgoing, headers: HeaderMap) -> Result<Stored, NatsPublishError> {
-        let sent = self.context().publish_with_headers(message.subject.clone(), headers, message.payload.clone());
+        let sent =
+            self.context().publish_with_headers(message.subject.clone(), headers, message.payload.clone());
         let acknowledged = sent.await?.await?;
         Ok(Stored { sequence: acknowledged.sequence, is_duplicate: acknowledged.duplicate })
     }

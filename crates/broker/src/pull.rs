@@ -43,7 +43,9 @@ pub struct Slotted {
 
 /// Why nothing can be pulled.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot pull from consumer `{consumer}` of stream `{stream}`: {reason}; was the fleet provisioned (`trilane provision`)?")]
+#[error(
+    "cannot pull from consumer `{consumer}` of stream `{stream}`: {reason}; was the fleet provisioned (`trilane provision`)?"
+)]
 pub struct PullError {
     consumer: String,
     stream: &'static str,
@@ -78,7 +80,11 @@ impl Broker {
         Ok(Puller { consumers })
     }
 
-    async fn consumer(&self, stream: &'static str, name: String) -> Result<Consumer<pull::Config>, PullError> {
+    async fn consumer(
+        &self,
+        stream: &'static str,
+        name: String,
+    ) -> Result<Consumer<pull::Config>, PullError> {
         let found = self.context().get_consumer_from_stream(&name, stream).await;
         found.map_err(|error| PullError { consumer: name, stream, reason: error.to_string() })
     }
@@ -189,7 +195,11 @@ impl Pulling {
     /// Most urgent first, and now and then the other way round.
     fn order(&self) -> Vec<usize> {
         let urgent_first = 0..self.consumers.len();
-        if self.sweeps % LOW_FIRST_EVERY == 0 { urgent_first.rev().collect() } else { urgent_first.collect() }
+        if self.sweeps.is_multiple_of(LOW_FIRST_EVERY) {
+            urgent_first.rev().collect()
+        } else {
+            urgent_first.collect()
+        }
     }
 
     fn wait_for_more(&mut self) {

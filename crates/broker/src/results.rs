@@ -63,7 +63,9 @@ impl Broker {
         let stream = self.context().get_stream_no_info(RESULTS).await.map_err(read_error)?;
         match stream.direct_get_last_for_subject(subjects::result(agent, task_id)).await {
             Ok(message) => Ok(Some(decode(&message.payload)?)),
-            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => {
+                Ok(None)
+            }
             Err(error) => Err(read_error(error)),
         }
     }

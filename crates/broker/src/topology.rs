@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::{Config as Stream, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::{Config as Stream, DiscardPolicy, RetentionPolicy, StorageType};
 use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
 use trilane_routing::registry::{Lane, Registry};

@@ -117,7 +117,8 @@ impl Watcher {
         for (name, lane) in &self.config.registry.lanes {
             match self.broker.depth(name, lane.zone).await {
                 Ok(depth) => {
-                    metrics::gauge!("trilane_queue_depth", "lane" => name.to_string()).set(depth.waiting as f64);
+                    metrics::gauge!("trilane_queue_depth", "lane" => name.to_string())
+                        .set(depth.waiting as f64);
                     self.waiting.insert(name.to_string(), depth.waiting);
                 }
                 Err(error) => tracing::warn!(%error, "the last known depth stays in force"),

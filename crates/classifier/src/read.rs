@@ -46,21 +46,25 @@ impl Relay {
     /// Reads one message of the intake.
     pub(crate) async fn read(&self, delivery: &Delivery) -> Result<Incoming<'_>, ReadError> {
         let Some(agent) = subjects::agent_of(&delivery.source.subject) else {
-            let error = TaskError::new("invalid_agent", "the subject's second token is no agent name; publish to tasks.<agent>, where <agent> has 1 to 64 characters out of A-Z a-z 0-9 _ -");
+            let error = TaskError::new(
+                "invalid_agent",
+                "the subject's second token is no agent name; publish to tasks.<agent>, where <agent> has 1 to 64 characters out of A-Z a-z 0-9 _ -",
+            );
             return Err(unreadable(delivery, None, error));
         };
         if subjects::is_reroute(&delivery.source.subject) {
             return self.read_reroute(delivery, agent).await;
         }
-        self.read_task(delivery, agent)
+        self.read_task(delivery, &agent)
     }
 
-    fn read_task(&self, delivery: &Delivery, agent: AgentName) -> Result<Incoming<'_>, ReadError> {
+    fn read_task(&self, delivery: &Delivery, agent: &AgentName) -> Result<Incoming<'_>, ReadError> {
         let fail = |error: TaskError| unreadable(delivery, Some(agent.clone()), error);
         let most = self.config.limits.max_task_bytes;
         let found = delivery.payload().len();
         if found > most {
-            let message = format!("the task has {found} bytes, at most {most} are accepted (limits.max_task_bytes)");
+            let message =
+                format!("the task has {found} bytes, at most {most} are accepted (limits.max_task_bytes)");
             return Err(fail(TaskError::new("task_too_large", message)));
         }
         let encoding = delivery.encoding().map_err(|error| fail(error.into()))?;
@@ -75,7 +79,7 @@ impl Relay {
         let (registry, policy) = (&self.config.registry, &self.config.policy);
         let base = intake::intake(&task, &origin, registry, policy, &self.config.limits).map_err(fail)?;
         let has_own_id = task.id.is_some() || origin.message_id.is_some();
-        let entry = intake::agent_entry(&agent, registry, policy).map_err(fail)?;
+        let entry = intake::agent_entry(agent, registry, policy).map_err(fail)?;
         if task.steps.is_empty() {
             return Ok(Incoming { work: base, agent: entry, returned: None, pipeline: None, has_own_id });
         }
@@ -86,9 +90,13 @@ impl Relay {
 
     async fn read_reroute(&self, delivery: &Delivery, agent: AgentName) -> Result<Incoming<'_>, ReadError> {
         let fail = |error: TaskError| unreadable(delivery, Some(agent.clone()), error);
-        let reroute: Reroute = Encoding::Msgpack.decode(delivery.payload()).map_err(|error| fail(error.into()))?;
+        let reroute: Reroute =
+            Encoding::Msgpack.decode(delivery.payload()).map_err(|error| fail(error.into()))?;
         if reroute.work.agent != agent {
-            return Err(fail(TaskError::new("wrong_agent", "the subject names another agent than the message")));
+            return Err(fail(TaskError::new(
+                "wrong_agent",
+                "the subject names another agent than the message",
+            )));
         }
         let (registry, policy) = (&self.config.registry, &self.config.policy);
         let returned = Returned { lane: reroute.lane, cause: reroute.cause };
@@ -100,10 +108,21 @@ impl Relay {
             Some(_) => Some(self.kept_pipeline(delivery, &reroute.work).await?),
             None => None,
         };
-        Ok(Incoming { work: reroute.work, agent: entry, returned: Some(returned), pipeline, has_own_id: false })
+        Ok(Incoming {
+            work: reroute.work,
+            agent: entry,
+            returned: Some(returned),
+            pipeline,
+            has_own_id: false,
+        })
     }
 
-    async fn next_step(&self, delivery: &Delivery, done: &Work, text: &str) -> Result<Incoming<'_>, ReadError> {
+    async fn next_step(
+        &self,
+        delivery: &Delivery,
+        done: &Work,
+        text: &str,
+    ) -> Result<Incoming<'_>, ReadError> {
         let mut pipeline = self.kept_pipeline(delivery, done).await?;
         let index = done.step.as_ref().map_or(0, |step| step.index);
         pipeline.finish_step(index, text.to_owned());

@@ -63,14 +63,19 @@ impl Refusal {
 impl Relay {
     /// Ends a message that does not read. Without an agent there is nobody to tell, so only the dead letter
     /// remains.
-    pub(crate) async fn refuse_unreadable(&self, delivery: &Delivery, unreadable: Unreadable) -> Result<(), PublishError> {
+    pub(crate) async fn refuse_unreadable(
+        &self,
+        delivery: &Delivery,
+        unreadable: Unreadable,
+    ) -> Result<(), PublishError> {
         let Unreadable { agent, task_id, encoding, published_at, spent, error } = unreadable;
         match agent {
             None => self.bury(delivery, None, error).await,
             Some(agent) => {
                 let status = Status::Rejected;
                 let metadata = trilane_protocol::task::Metadata::new();
-                let refusal = Refusal { agent, task_id, encoding, published_at, spent, metadata, status, error };
+                let refusal =
+                    Refusal { agent, task_id, encoding, published_at, spent, metadata, status, error };
                 self.refuse(delivery, &refusal).await
             }
         }
@@ -85,12 +90,17 @@ impl Relay {
         self.broker.report(&refusal.result(), refusal.encoding, delivery.traceparent()).await?;
         let outcome = refusal.status.as_str();
         tracing::info!(task_id = %refusal.task_id, agent = %refusal.agent, outcome, code = refusal.error.code, "a task ends at the intake");
-        metrics::counter!("trilane_tasks_total", "lane" => subjects::INTAKE, "outcome" => outcome).increment(1);
+        metrics::counter!("trilane_tasks_total", "lane" => subjects::INTAKE, "outcome" => outcome)
+            .increment(1);
         Ok(())
     }
 
     /// Ends a task whose id has been used: its result is there already, so only the dead letter tells.
-    pub(crate) async fn refuse_reused_id(&self, delivery: &Delivery, work: &Work) -> Result<(), PublishError> {
+    pub(crate) async fn refuse_reused_id(
+        &self,
+        delivery: &Delivery,
+        work: &Work,
+    ) -> Result<(), PublishError> {
         let message = format!(
             "agent `{}` has used the id `{}` before; the result of that id is the first task's. Publish again under \
              another id, or without one",

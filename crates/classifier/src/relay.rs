@@ -64,8 +64,12 @@ impl Relay {
                         metrics::counter!("trilane_full_lane_total").increment(1);
                         tracing::debug!(subject, "a lane is full; the task waits at the intake");
                     }
-                    NotNow::Publish(error) => tracing::warn!(%error, "a task is not relayed yet; trying again"),
-                    NotNow::Pipeline(error) => tracing::warn!(error, "a pipeline cannot go on yet; trying again"),
+                    NotNow::Publish(error) => {
+                        tracing::warn!(%error, "a task is not relayed yet; trying again")
+                    }
+                    NotNow::Pipeline(error) => {
+                        tracing::warn!(error, "a pipeline cannot go on yet; trying again")
+                    }
                 }
                 delivery.retry_after(delay).await;
             }
@@ -83,7 +87,10 @@ impl Relay {
         };
         let now = Timestamp::now();
         if incoming.work.deadline.is_some_and(|deadline| deadline <= now) {
-            let error = TaskError::new("deadline_passed", "the deadline had passed when the task was to be put on a lane");
+            let error = TaskError::new(
+                "deadline_passed",
+                "the deadline had passed when the task was to be put on a lane",
+            );
             self.refuse(delivery, &Refusal::of_work(&incoming.work, Status::Expired, error)).await?;
             return Ok(Relayed::Ended);
         }
@@ -94,11 +101,20 @@ impl Relay {
         self.route(delivery, incoming, now).await
     }
 
-    async fn route(&self, delivery: &Delivery, incoming: Incoming<'_>, now: Timestamp) -> Result<Relayed, NotNow> {
+    async fn route(
+        &self,
+        delivery: &Delivery,
+        incoming: Incoming<'_>,
+        now: Timestamp,
+    ) -> Result<Relayed, NotNow> {
         let Incoming { work, agent, returned, pipeline, .. } = incoming;
         let fleet = self.fleet.now();
-        let router =
-            Router { registry: &self.config.registry, policy: &self.config.policy, scorer: &ColdStart, fleet: &fleet };
+        let router = Router {
+            registry: &self.config.registry,
+            policy: &self.config.policy,
+            scorer: &ColdStart,
+            fleet: &fleet,
+        };
         match router.route(work, agent, returned.as_ref(), now) {
             Ok(route) => {
                 if let Some(pipeline) = pipeline {
@@ -107,7 +123,8 @@ impl Relay {
                 self.put_on_lane(delivery, &route).await
             }
             Err(rejected) => {
-                self.refuse(delivery, &Refusal::of_work(&rejected.work, Status::Rejected, rejected.error)).await?;
+                self.refuse(delivery, &Refusal::of_work(&rejected.work, Status::Rejected, rejected.error))
+                    .await?;
                 Ok(Relayed::Ended)
             }
         }
@@ -135,7 +152,11 @@ impl Relay {
         let is_private = route.message().decision.screen.sensitivity == Sensitivity::Private;
         pipeline.is_tainted |= is_private;
         let is_first = pipeline.outputs.is_empty() && route.message().work.hop == 0;
-        let kept = if is_first { self.pipelines.create(&pipeline).await } else { self.pipelines.put(&pipeline).await };
+        let kept = if is_first {
+            self.pipelines.create(&pipeline).await
+        } else {
+            self.pipelines.put(&pipeline).await
+        };
         kept.map_err(|error| error.to_string())
     }
 

@@ -10,6 +10,7 @@ use trilane_providers::http::{HttpError, cloud_client};
 use trilane_providers::keys::{self, ApiKey, KeyError};
 use trilane_providers::pool::{KeyLimits, KeyPool};
 use trilane_providers::{ChatClient, Endpoint};
+use trilane_routing::policy::Policy;
 use trilane_routing::registry::{Backend, CloudModel, Lane, Provider};
 use trilane_service::Config;
 
@@ -17,7 +18,7 @@ use trilane_service::Config;
 #[derive(Debug)]
 pub struct Catalogue {
     models: BTreeMap<ModelName, ServedModel>,
-    default_max_tokens: u32,
+    policy: Policy,
     slots: u32,
 }
 
@@ -109,7 +110,7 @@ impl Catalogue {
         if models.is_empty() {
             return Err(CatalogueError::NoKey { lane: lane.clone(), places: places(config, opened.keys()) });
         }
-        Ok(Self { models, default_max_tokens: config.policy.default_max_tokens, slots })
+        Ok(Self { models, policy: config.policy.clone(), slots })
     }
 
     /// The models that can be served, by name.
@@ -129,7 +130,12 @@ impl Catalogue {
 
     /// Most tokens to generate for tasks that do not say.
     pub fn default_max_tokens(&self) -> u32 {
-        self.default_max_tokens
+        self.policy.default_max_tokens
+    }
+
+    /// What the second screen goes by.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 }
 

@@ -3,17 +3,21 @@
 use trilane_protocol::Usage;
 use trilane_protocol::{Decision, Generation, Sensitivity, Work, Zone};
 use trilane_providers::estimate::upper_prompt_tokens;
+use trilane_routing::detect::Detectors;
+use trilane_routing::policy::Policy;
 use trilane_routing::registry::{CloudModel, Price};
+use trilane_routing::screen::looks_private;
 use trilane_worker::{RunError, RunErrorKind};
 
-/// Refuses what may not leave the local zone. The router has said so before, in types; the seal and this
-/// say so again, because a mistake here could not be taken back.
+/// Refuses what may not leave the local zone. The router has said so before, in types; this looks at the marks
+/// and screens the text again, because a mistake here could not be taken back.
 ///
 /// # Errors
 /// `private_in_cloud`, permanent: no repeat makes a private task public.
-pub fn check_public(work: &Work, decision: &Decision) -> Result<(), RunError> {
-    let is_private =
+pub fn check_public(work: &Work, decision: &Decision, policy: &Policy) -> Result<(), RunError> {
+    let is_marked =
         work.sensitivity == Some(Sensitivity::Private) || decision.screen.sensitivity == Sensitivity::Private;
+    let is_private = is_marked || looks_private(work, policy, Detectors::shared());
     if !is_private && decision.zone == Zone::Cloud {
         return Ok(());
     }

@@ -31,7 +31,7 @@ impl CloudRunner {
 impl Runner for CloudRunner {
     async fn run(&self, mut assignment: Assignment) -> Result<Completion, RunError> {
         let (work, decision) = (&assignment.work, &assignment.decision);
-        guard::check_public(work, decision).inspect_err(|_| {
+        guard::check_public(work, decision, self.catalogue.policy()).inspect_err(|_| {
             tracing::error!(agent = %work.agent, task = %work.task_id, "a private task reached the cloud worker");
         })?;
         let model = self.catalogue.model(&decision.model).ok_or_else(|| {

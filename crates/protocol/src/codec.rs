@@ -33,7 +33,9 @@ impl Encoding {
     pub fn detect(content_type: Option<&str>, payload: &[u8]) -> Result<Self, DecodeError> {
         match content_type.map(essence).as_deref() {
             Some("application/json") => Ok(Self::Json),
-            Some("application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack") => Ok(Self::Msgpack),
+            Some("application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack") => {
+                Ok(Self::Msgpack)
+            }
             Some(other) => Err(DecodeError::new(
                 "Content-Type",
                 format!("expected application/json or application/msgpack, found `{}`", shorten(other)),

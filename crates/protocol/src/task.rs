@@ -257,10 +257,12 @@ impl Task {
             Some(Deadline::After(seconds)) if !(seconds.is_finite() && seconds > 0.0) => {
                 Err(InvalidTask::new("deadline", "expected more than 0 seconds from publish"))
             }
-            Some(Deadline::After(seconds)) if seconds > limits.max_deadline_s as f64 => Err(InvalidTask::new(
-                "deadline",
-                format!("expected at most {} seconds (limits.max_deadline_s)", limits.max_deadline_s),
-            )),
+            Some(Deadline::After(seconds)) if seconds > limits.max_deadline_s as f64 => {
+                Err(InvalidTask::new(
+                    "deadline",
+                    format!("expected at most {} seconds (limits.max_deadline_s)", limits.max_deadline_s),
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -319,13 +321,21 @@ impl Generation {
         if self.top_p.is_some_and(|value| !(value > 0.0 && value <= 1.0)) {
             return fail("top_p", "expected a number above 0, at most 1".into());
         }
-        check_count(&format!("{path}stop"), self.stop.len(), limits.max_stop_sequences, "limits.max_stop_sequences")?;
+        check_count(
+            &format!("{path}stop"),
+            self.stop.len(),
+            limits.max_stop_sequences,
+            "limits.max_stop_sequences",
+        )?;
         if self.stop.iter().any(|text| text.is_empty() || text.len() > limits.max_stop_bytes) {
-            let expected = format!("expected texts of 1 to {} bytes (limits.max_stop_bytes)", limits.max_stop_bytes);
+            let expected =
+                format!("expected texts of 1 to {} bytes (limits.max_stop_bytes)", limits.max_stop_bytes);
             return fail("stop", expected);
         }
         match &self.json_schema {
-            Some(schema) if !schema.is_object() => fail("json_schema", "expected a JSON Schema object".into()),
+            Some(schema) if !schema.is_object() => {
+                fail("json_schema", "expected a JSON Schema object".into())
+            }
             Some(schema) => check_count(
                 &format!("{path}json_schema"),
                 encoded_bytes(schema),

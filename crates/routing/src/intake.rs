@@ -38,7 +38,7 @@ pub fn intake(
     policy: &Policy,
     limits: &TaskLimits,
 ) -> Result<Work, TaskError> {
-    task.check(limits).map_err(invalid)?;
+    task.check(limits).map_err(|error| invalid(&error))?;
     let agent = agent_entry(&origin.agent, registry, policy)?;
     let model = pinned_model(task.model.as_ref(), agent, registry)?;
     Ok(Work {
@@ -72,7 +72,7 @@ pub fn task_id(task: &Task, origin: &Origin) -> Result<TaskId, TaskError> {
     match (&task.id, &origin.message_id) {
         (Some(id), _) => Ok(id.clone()),
         (None, Some(header)) => TaskId::new(header.as_str())
-            .map_err(|error| invalid(InvalidTask::new("Nats-Msg-Id", error.to_string()))),
+            .map_err(|error| invalid(&InvalidTask::new("Nats-Msg-Id", error.to_string()))),
         (None, None) => Ok(sequence_id(origin.sequence)),
     }
 }
@@ -148,6 +148,6 @@ pub(crate) fn with_system_prompt(agent: &Agent, mut messages: Vec<Message>) -> V
     messages
 }
 
-fn invalid(error: InvalidTask) -> TaskError {
+fn invalid(error: &InvalidTask) -> TaskError {
     TaskError::new("invalid_task", error.to_string())
 }

@@ -330,7 +330,7 @@ impl RawModel {
         let backend = match self.backend {
             BackendKind::LlamaCpp => Backend::LlamaCpp(GgufModel {
                 path: self.path.ok_or_else(|| need("path"))?,
-                sha256: self.sha256.map(|hex| check_sha256(&key("sha256"), hex)).transpose()?,
+                sha256: self.sha256.map(|hex| check_sha256(&key("sha256"), &hex)).transpose()?,
                 bytes: self.bytes,
                 source: self.source,
                 gpu_layers: self.gpu_layers.unwrap_or(u32::MAX),
@@ -408,7 +408,7 @@ fn check_price(key: &str, price: Option<Price>) -> Result<Price, RegistryError> 
     Err(RegistryError::new(key, "expected dollars, 0 or more"))
 }
 
-fn check_sha256(key: &str, hex: String) -> Result<String, RegistryError> {
+fn check_sha256(key: &str, hex: &str) -> Result<String, RegistryError> {
     if hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(hex.to_ascii_lowercase());
     }

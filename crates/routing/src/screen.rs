@@ -116,6 +116,12 @@ pub fn screen(mut work: Work, agent: &Agent, policy: &Policy, detectors: &Detect
     Screened::Private(Private { work, report })
 }
 
+/// Whether tags or detectors make `work` private: the second look of whoever is about to send it away, who
+/// need not know agents.
+pub fn looks_private(work: &Work, policy: &Policy, detectors: &Detectors) -> bool {
+    private_tags(work, policy).next().is_some() || !detected(work, detectors).is_empty()
+}
+
 /// What the task says; where it is silent, what its agent says; where both are, what the policy says.
 fn declared(work: &Work, agent: &Agent, policy: &Policy) -> Option<Finding> {
     let (source, sensitivity) = match (work.sensitivity, agent.sensitivity) {

@@ -29,7 +29,9 @@ impl Readiness {
 
 /// Why health cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot serve health and metrics on {listen}: {source}; set `telemetry.listen` to a free address (port 0 lets the system choose)")]
+#[error(
+    "cannot serve health and metrics on {listen}: {source}; set `telemetry.listen` to a free address (port 0 lets the system choose)"
+)]
 pub struct HealthError {
     listen: SocketAddr,
     source: std::io::Error,
@@ -48,7 +50,9 @@ pub async fn serve(
     let failed = |source| HealthError { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let ready = move || async move { if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE } };
+    let ready = move || async move {
+        if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    };
     let routes = axum::Router::new()
         .route("/healthz", get(|| async { StatusCode::OK }))
         .route("/readyz", get(ready))

@@ -7,11 +7,11 @@ use trilane_broker::topology::Topology;
 use trilane_broker::{Broker, Role};
 use trilane_protocol::heartbeat::WorkerState;
 use trilane_protocol::{AgentName, LaneName, TaskId, TaskResult};
+use trilane_service::Shutdown;
 use trilane_service::config::{self, Config};
 use trilane_service::health::Readiness;
 use trilane_service::start::Started;
 use trilane_service::telemetry;
-use trilane_service::Shutdown;
 use trilane_worker::{WorkerSpec, serve};
 
 use crate::eventually::eventually;
@@ -53,7 +53,8 @@ struct Process {
 impl FleetBuilder {
     /// One classifier and a worker with four slots on each of the two local lanes and the cloud lane.
     pub fn new() -> Self {
-        let lanes = ["local-fast", "local-deep", "cloud"].map(|lane| (lane, Scripted::costing(if lane == "cloud" { 0.01 } else { 0.0 })));
+        let lanes = ["local-fast", "local-deep", "cloud"]
+            .map(|lane| (lane, Scripted::costing(if lane == "cloud" { 0.01 } else { 0.0 })));
         Self { toml: String::new(), lanes: lanes.into(), slots: 4, classifiers: 1 }
     }
 

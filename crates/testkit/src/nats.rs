@@ -70,7 +70,9 @@ fn spawn(store: &Path, port: i32) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap_or_else(|error| panic!("cannot start {}: {error}; run the tests by ./scripts/test", binary.display()))
+        .unwrap_or_else(|error| {
+            panic!("cannot start {}: {error}; run the tests by ./scripts/test", binary.display())
+        })
 }
 
 /// The binary that `scripts/test` names, else the one that `trilane up` fetches, else one on the PATH.
@@ -89,7 +91,8 @@ async fn announced_port(folder: &Path, pid: u32) -> u16 {
     let suffix = format!("_{pid}.ports");
     eventually("nats-server writes its ports file", || async {
         let entries = std::fs::read_dir(folder).ok()?.flatten();
-        let file = entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with(&suffix))?;
+        let file =
+            entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with(&suffix))?;
         let ports: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
         ports["nats"][0].as_str()?.rsplit_once(':')?.1.parse().ok()
     })

@@ -38,8 +38,10 @@ impl Scripted {
 impl Runner for Scripted {
     async fn run(&self, mut assignment: Assignment) -> Result<Completion, RunError> {
         self.seen.lock().expect("no test panics while it holds this").push(assignment.work.clone());
-        let prompt = assignment.work.messages.last().map(|message| message.content.clone()).unwrap_or_default();
-        let fail = |kind, code: &'static str| Err(RunError::new(kind, code, format!("the script says `{code}`")));
+        let prompt =
+            assignment.work.messages.last().map(|message| message.content.clone()).unwrap_or_default();
+        let fail =
+            |kind, code: &'static str| Err(RunError::new(kind, code, format!("the script says `{code}`")));
         match (prompt.split(' ').next().unwrap_or_default(), assignment.attempt) {
             ("fail", _) | ("fail-once", 1) => return fail(RunErrorKind::Transient, "scripted_failure"),
             ("panic-once", 1) => panic!("the script says so"),

@@ -62,7 +62,9 @@ pub(crate) async fn run<R: Runner>(
         (Stop::Deadline, Ok(Ok(Err(error)))) => {
             Outcome::DeadlinePassed(message.work.spent.plus(deliveries, error.usage, error.cost_usd))
         }
-        (Stop::Deadline, _) => Outcome::DeadlinePassed(Spent { attempts: deliveries, ..message.work.spent.clone() }),
+        (Stop::Deadline, _) => {
+            Outcome::DeadlinePassed(Spent { attempts: deliveries, ..message.work.spent.clone() })
+        }
     }
 }
 

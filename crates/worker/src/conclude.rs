@@ -43,7 +43,8 @@ impl Conclusion<'_> {
         match verdict {
             Verdict::Report(result) => self.report(message, result).await,
             Verdict::ReportAndBury(result) => {
-                let error = result.error.clone().unwrap_or_else(|| TaskError::new("failed", "no reason was given"));
+                let error =
+                    result.error.clone().unwrap_or_else(|| TaskError::new("failed", "no reason was given"));
                 let task = Some((&message.work.agent, &message.work.task_id));
                 self.broker.bury(self.delivery, self.lane.as_str(), task, error).await?;
                 metrics::counter!("trilane_dead_letters_total", "lane" => self.lane.to_string()).increment(1);
@@ -88,7 +89,8 @@ impl Conclusion<'_> {
 }
 
 fn too_large(result: &TaskResult, bytes: usize, most: usize) -> TaskResult {
-    let message = format!("the result has {bytes} bytes, the server takes {most}; ask for fewer `max_tokens`");
+    let message =
+        format!("the result has {bytes} bytes, the server takes {most}; ask for fewer `max_tokens`");
     TaskResult {
         status: Status::Failed,
         text: None,
@@ -102,9 +104,12 @@ fn count(result: &TaskResult) {
     let lane = result.lane.as_ref().map_or_else(String::new, LaneName::to_string);
     let run_s = Duration::from_millis(result.timing_ms.run).as_secs_f64();
     let wait_s = Duration::from_millis(result.timing_ms.queued + result.timing_ms.waited).as_secs_f64();
-    metrics::counter!("trilane_tasks_total", "lane" => lane.clone(), "outcome" => result.status.as_str()).increment(1);
+    metrics::counter!("trilane_tasks_total", "lane" => lane.clone(), "outcome" => result.status.as_str())
+        .increment(1);
     metrics::histogram!("trilane_task_run_seconds", "lane" => lane.clone()).record(run_s);
     metrics::histogram!("trilane_task_wait_seconds", "lane" => lane.clone()).record(wait_s);
-    metrics::counter!("trilane_prompt_tokens_total", "lane" => lane.clone()).increment(result.usage.prompt_tokens);
-    metrics::counter!("trilane_completion_tokens_total", "lane" => lane).increment(result.usage.completion_tokens);
+    metrics::counter!("trilane_prompt_tokens_total", "lane" => lane.clone())
+        .increment(result.usage.prompt_tokens);
+    metrics::counter!("trilane_completion_tokens_total", "lane" => lane)
+        .increment(result.usage.completion_tokens);
 }

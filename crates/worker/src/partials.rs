@@ -36,7 +36,9 @@ impl PartialSender {
         if self.unsent.is_empty() {
             return;
         }
-        if let Err(mpsc::error::TrySendError::Full(unsent)) = channel.try_send(std::mem::take(&mut self.unsent)) {
+        if let Err(mpsc::error::TrySendError::Full(unsent)) =
+            channel.try_send(std::mem::take(&mut self.unsent))
+        {
             self.unsent = unsent;
         }
     }

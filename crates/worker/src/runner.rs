@@ -82,7 +82,14 @@ pub enum RunErrorKind {
 impl RunError {
     /// An error without usage and without a wish for the delay.
     pub fn new(kind: RunErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), retry_after: None, usage: Usage::default(), cost_usd: 0.0 }
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            retry_after: None,
+            usage: Usage::default(),
+            cost_usd: 0.0,
+        }
     }
 
     /// The same with the backend's wish for the delay.

@@ -196,8 +196,8 @@ fn may_run(
     max_attempts: u32,
 ) -> Result<(), TaskError> {
     let LaneMessage { work, decision } = message;
-    let is_private = work.sensitivity == Some(Sensitivity::Private)
-        || decision.screen.sensitivity == Sensitivity::Private;
+    let is_private =
+        work.sensitivity == Some(Sensitivity::Private) || decision.screen.sensitivity == Sensitivity::Private;
     if spec.zone == Zone::Cloud && is_private {
         let message = "a private task reached a cloud worker and was not run; report this as a defect";
         return Err(TaskError::new("private_in_cloud", message));
@@ -214,7 +214,10 @@ fn may_run(
         return Err(TaskError::new("model_not_served", message));
     }
     if deliveries > max_attempts.saturating_add(POISON_ALLOWANCE) {
-        let message = format!("the task was in flight at {} workers that died or stopped; it may be what kills them", deliveries - 1);
+        let message = format!(
+            "the task was in flight at {} workers that died or stopped; it may be what kills them",
+            deliveries - 1
+        );
         return Err(TaskError::new("poison_task", message));
     }
     Ok(())

@@ -99,7 +99,9 @@ fn failed(message: &LaneMessage, error: &RunError, attempt: Attempt) -> Verdict 
         RunErrorKind::LaneUnable if may_move && message.decision.zone == Zone::Cloud => {
             reroute(message, spent, RerouteCause::Degrade { reason: reason() })
         }
-        RunErrorKind::Permanent if may_move && error.code == PROMPT_TOO_LONG && message.work.model.is_none() => {
+        RunErrorKind::Permanent
+            if may_move && error.code == PROMPT_TOO_LONG && message.work.model.is_none() =>
+        {
             reroute(message, spent, RerouteCause::Escalate { reason: reason() })
         }
         RunErrorKind::Transient | RunErrorKind::LaneUnable | RunErrorKind::Cancelled
@@ -176,4 +178,129 @@ fn timing(message: &LaneMessage, attempt: Attempt) -> Timing {
 /// Clocks of different hosts may disagree; a negative span counts as none.
 fn milliseconds(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use trilane_protocol::Encoding;
+    use trilane_protocol::outcome::Finish;
+
+    use super::*;
+
+    fn message(zone: &str, model: Option<&str>) -> LaneMessage {
+        let lane = if zone == "cloud" { "cloud" } else { "local-fast" };
+        let json = serde_json::json!({
+            "work": {
+                "task_id": "t", "agent": "a", "hop": 2, "encoding": "json",
+                "published_at": "1970-01-01T00:00:00Z", "messages": [], "generation": {},
+                "sensitivity": "public", "tags": [], "priority": "normal", "stream": false, "model": model,
+                "spent": {"attempts": 1, "cost_usd": 0.5,
+                    "usage": {"prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 0}},
+            },
+            "decision": {
+                "lane": lane, "zone": zone, "model": "m", "reason": "good_enough", "explanation": "",
+                "screen": {"sensitivity": "public", "findings": []},
+                "score": {"complexity": 0.1, "source": "producer", "contributions": [], "prompt_tokens": 1},
+                "threshold": 0.5, "candidates": [], "adjustments": [], "propensity": 1.0,
+                "policy_version": "v", "decided_at": "1970-01-01T00:00:01Z",
+            },
+        });
+        Encoding::Json.decode(json.to_string().as_bytes()).unwrap()
+    }
+
+    fn attempt(deliveries: u32) -> Attempt {
+        Attempt {
+            deliveries,
+            max_attempts: 3,
+            started_at: Timestamp::from_second(3).unwrap(),
+            ended_at: Timestamp::from_second(7).unwrap(),
+            retry_delay: Duration::from_millis(5),
+        }
+    }
+
+    fn failure(kind: RunErrorKind, code: &'static str) -> Outcome {
+        let used = Usage { prompt_tokens: 1, completion_tokens: 1, cached_tokens: 0 };
+        Outcome::Failed(RunError::new(kind, code, "m").with_spent(used, 0.25))
+    }
+
+    /// What a failure leads to, as one word.
+    fn fate(
+        zone: &str,
+        model: Option<&str>,
+        kind: RunErrorKind,
+        code: &'static str,
+        deliveries: u32,
+    ) -> &'static str {
+        match verdict(&message(zone, model), failure(kind, code), attempt(deliveries)) {
+            Verdict::Report(_) => "report",
+            Verdict::ReportAndBury(_) => "bury",
+            Verdict::Retry(_) => "retry",
+            Verdict::HandBack => "hand back",
+            Verdict::Reroute(reroute) => match reroute.cause {
+                RerouteCause::Degrade { .. } => "degrade",
+                RerouteCause::Escalate { .. } => "escalate",
+                RerouteCause::StepDone { .. } => "next step",
+            },
+        }
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_one_fate() {
+        use RunErrorKind::{Cancelled, LaneUnable, Permanent, Transient};
+        let table = [
+            (fate("local", None, Transient, "x", 1), "retry"),
+            (fate("local", None, Transient, "x", 2), "retry"),
+            (fate("local", None, Transient, "x", 3), "bury"),
+            (fate("local", None, Permanent, "x", 1), "bury"),
+            (fate("local", None, Permanent, PROMPT_TOO_LONG, 1), "escalate"),
+            (fate("local", Some("m"), Permanent, PROMPT_TOO_LONG, 1), "bury"),
+            (fate("cloud", None, LaneUnable, "x", 1), "degrade"),
+            (fate("cloud", None, LaneUnable, "x", 99), "degrade"),
+            (fate("local", None, LaneUnable, "x", 1), "retry"),
+            (fate("local", None, Cancelled, "x", 1), "retry"),
+        ];
+        for (row, (found, expected)) in table.into_iter().enumerate() {
+            assert_eq!(found, expected, "row {row}");
+        }
+    }
+
+    #[test]
+    fn a_task_that_goes_round_in_circles_ends() {
+        let mut message = message("cloud", None);
+        message.work.hop = MAX_HOPS;
+        let ended = verdict(&message, failure(RunErrorKind::LaneUnable, "x"), attempt(3));
+        assert!(matches!(ended, Verdict::ReportAndBury(_)));
+    }
+
+    #[test]
+    fn a_result_adds_up_what_all_hops_have_used() {
+        let completion = Completion {
+            text: "answer".into(),
+            finish: Finish::Stop,
+            usage: Usage { prompt_tokens: 3, completion_tokens: 4, cached_tokens: 2 },
+            cost_usd: 0.25,
+            first_token: Some(Duration::from_millis(9)),
+        };
+        let Verdict::Report(result) =
+            verdict(&message("cloud", None), Outcome::Completed(completion), attempt(2))
+        else {
+            panic!("an answer is reported");
+        };
+        assert_eq!((result.status, result.attempts), (Status::Done, 3));
+        assert!((result.cost_usd - 0.75).abs() < 1e-12);
+        assert_eq!(result.usage, Usage { prompt_tokens: 13, completion_tokens: 9, cached_tokens: 2 });
+        let expected = Timing { queued: 1000, waited: 2000, first_token: Some(9), run: 4000 };
+        assert_eq!(result.timing_ms, expected);
+    }
+
+    #[test]
+    fn a_drained_task_is_handed_back_and_a_late_one_expires() {
+        assert!(matches!(verdict(&message("local", None), Outcome::Drained, attempt(1)), Verdict::HandBack));
+        let late = verdict(&message("local", None), Outcome::DeadlinePassed(Spent::default()), attempt(1));
+        let Verdict::Report(result) = late else { panic!("a late task gets its result") };
+        assert_eq!(result.status, Status::Expired);
+        assert_eq!(result.error.unwrap().code, "deadline_passed");
+    }
 }

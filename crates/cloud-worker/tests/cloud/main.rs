@@ -116,7 +116,13 @@ async fn nothing_private_is_ever_sent() {
     tagged.work.sensitivity = Some(Sensitivity::Private);
     let mut local = assignment();
     local.decision.zone = Zone::Local;
-    for private in [screened, tagged, local] {
+    let mut unnoticed = assignment();
+    unnoticed.work.messages[0].content = "mail the contract to anna.schmidt@example.com".into();
+    let mut hidden = assignment();
+    hidden.work.metadata.insert("card".into(), "4111 1111 1111 1111".into());
+    let mut labelled = assignment();
+    labelled.work.tags.push("client-document".into());
+    for private in [screened, tagged, local, unnoticed, hidden, labelled] {
         let error = runner.run(private).await.unwrap_err();
         assert_eq!((error.kind, error.code), (RunErrorKind::Permanent, "private_in_cloud"));
     }

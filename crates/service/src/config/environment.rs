@@ -19,7 +19,8 @@ pub(super) fn overrides(
     for (variable, text) in variables {
         let Some(path) = variable.strip_prefix(PREFIX) else { continue };
         let segments: Vec<String> = path.split(SEPARATOR).map(str::to_ascii_lowercase).collect();
-        let entry = nested(&segments, value(&text), Some(known)).map_err(|problem| format!("{variable}: {problem}"))?;
+        let entry = nested(&segments, value(&text), Some(known))
+            .map_err(|problem| format!("{variable}: {problem}"))?;
         merge(&mut table, entry);
     }
     Ok(table)

@@ -77,7 +77,8 @@ pub fn load_from(
     }
     let overrides = environment::overrides(variables, &known).map_err(ConfigError::Malformed)?;
     let overrides = toml::to_string(&overrides).map_err(malformed)?;
-    let merged = sources.add_source(File::from_str(&overrides, FileFormat::Toml)).build().map_err(malformed)?;
+    let merged =
+        sources.add_source(File::from_str(&overrides, FileFormat::Toml)).build().map_err(malformed)?;
     check(decode(merged)?)
 }
 
@@ -95,12 +96,8 @@ fn decode(merged: Sources) -> Result<RawConfig, ConfigError> {
 }
 
 fn check(raw: RawConfig) -> Result<Config, ConfigError> {
-    let registry = RawRegistry {
-        lanes: raw.lanes,
-        models: raw.models,
-        providers: raw.providers,
-        agents: raw.agents,
-    };
+    let registry =
+        RawRegistry { lanes: raw.lanes, models: raw.models, providers: raw.providers, agents: raw.agents };
     let config = Config {
         registry: registry.check()?,
         nats: raw.nats,
@@ -120,7 +117,11 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
 /// The numbers that would break a promise or hang a process when out of range.
 fn check_numbers(config: &Config) -> Result<(), ConfigError> {
     let rules: [(&str, bool, &str); 9] = [
-        ("policy.good_enough", (0.0..=1.0).contains(&config.policy.good_enough), "expected a number from 0 to 1"),
+        (
+            "policy.good_enough",
+            (0.0..=1.0).contains(&config.policy.good_enough),
+            "expected a number from 0 to 1",
+        ),
         ("policy.default_max_tokens", config.policy.default_max_tokens > 0, "expected 1 or more"),
         (
             "streams.results_max_age_s",
@@ -130,7 +131,11 @@ fn check_numbers(config: &Config) -> Result<(), ConfigError> {
         ("streams.replicas", matches!(config.streams.replicas, 1 | 3 | 5), "expected 1, 3 or 5"),
         ("worker.heartbeat_s", config.worker.heartbeat_s > 0, "expected 1 or more"),
         ("worker.retry_factor", config.worker.retry_factor >= 1.0, "expected 1 or more"),
-        ("worker.retry_jitter", (0.0..1.0).contains(&config.worker.retry_jitter), "expected 0 or more, below 1"),
+        (
+            "worker.retry_jitter",
+            (0.0..1.0).contains(&config.worker.retry_jitter),
+            "expected 0 or more, below 1",
+        ),
         ("local_worker.batch_tokens", config.local_worker.batch_tokens >= 32, "expected 32 or more"),
         ("classifier.window", config.classifier.window > 0, "expected 1 or more"),
     ];
@@ -199,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_cloud_model_on_a_local_lane_is_an_error() {
-        let error = with_env(&[("TRILANE__LANES__LOCAL_DEEP__MODELS", "[\"gpt-4o\"]")]).unwrap_err().to_string();
+        let error =
+            with_env(&[("TRILANE__LANES__LOCAL_DEEP__MODELS", "[\"gpt-4o\"]")]).unwrap_err().to_string();
         assert!(error.contains("lies in the cloud zone"), "{error}");
     }
 }

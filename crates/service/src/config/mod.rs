@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use trilane_protocol::limits::TaskLimits;
-use trilane_routing::policy::Policy;
 use trilane_protocol::{AgentName, LaneName, ModelName};
+use trilane_routing::policy::Policy;
 use trilane_routing::registry::{Lane, Provider, RawAgent, RawModel, Registry};
 
 pub use load::{ConfigError, DEFAULT_TOML, EXIT_BAD_CONFIG, load, load_from};

@@ -1,0 +1,161 @@
+//! Each rule of routing, one table each.
+
+use trilane_protocol::work::{RerouteCause, Spent};
+use trilane_protocol::{Sensitivity, Work};
+use trilane_routing::policy::{Fallback, LocalFallback, PrivatePin};
+use trilane_routing::route::Returned;
+
+use crate::support::{World, lane, private, public};
+
+fn assert_routes(world: &World, work: Work, expected: (&str, &str)) {
+    let found = world.outcome(work, None);
+    assert_eq!((found.0.as_str(), found.1.as_str()), expected);
+}
+
+#[test]
+fn the_cheapest_lane_that_is_good_enough_is_chosen() {
+    let world = World::shipped();
+    for (complexity, lane) in [
+        (0.0, "local-fast"),
+        (0.34, "local-fast"),
+        (0.36, "local-deep"),
+        (0.6, "local-deep"),
+        (0.61, "cloud"),
+        (1.0, "cloud"),
+    ] {
+        assert_routes(&world, public("x", complexity), (lane, "good_enough"));
+    }
+}
+
+#[test]
+fn private_work_takes_the_strongest_local_lane_where_none_is_good_enough() {
+    let world = World::shipped();
+    assert_routes(&world, private("x", 0.1), ("local-fast", "good_enough"));
+    assert_routes(&world, private("x", 0.5), ("local-deep", "good_enough"));
+    assert_routes(&world, private("x", 1.0), ("local-deep", "strongest"));
+}
+
+#[test]
+fn silence_is_filled_by_the_agent_and_then_by_the_policy() {
+    let silent = || Work { sensitivity: None, ..public("x", 1.0) };
+    let mut world = World::shipped();
+    assert_routes(&world, silent(), ("local-deep", "strongest"));
+    world.agent.sensitivity = Some(Sensitivity::Public);
+    assert_routes(&world, silent(), ("cloud", "good_enough"));
+    world.agent.sensitivity = Some(Sensitivity::Private);
+    assert_routes(&world, silent(), ("local-deep", "strongest"));
+    world.agent.sensitivity = None;
+    world.policy.untagged = Sensitivity::Public;
+    assert_routes(&world, silent(), ("cloud", "good_enough"));
+}
+
+#[test]
+fn a_private_tag_counts_whatever_its_case_and_the_task_s_own_word() {
+    let world = World::shipped();
+    let tagged = |tag: &str| Work { tags: vec![tag.to_owned()], ..public("x", 1.0) };
+    assert_routes(&world, tagged(" LEGAL "), ("local-deep", "strongest"));
+    assert_routes(&world, tagged("newsletter"), ("cloud", "good_enough"));
+}
+
+#[test]
+fn a_pin_holds_within_the_zone() {
+    let mut world = World::shipped();
+    let pinned = |work: Work, model: &str| Work { model: Some(model.parse().unwrap()), ..work };
+    assert_routes(&world, pinned(public("x", 0.0), "gpt-4o"), ("cloud", "pinned"));
+    assert_routes(&world, pinned(private("x", 1.0), "smollm2-135m"), ("local-fast", "pinned"));
+    assert_routes(&world, pinned(private("x", 0.0), "gpt-4o"), ("local-deep", "private_pin"));
+    world.policy.private_pin = PrivatePin::Reject;
+    assert_routes(&world, pinned(private("x", 0.0), "gpt-4o"), ("rejected", "private_pin"));
+}
+
+#[test]
+fn a_prompt_goes_only_where_it_fits() {
+    let world = World::shipped();
+    let long = "word ".repeat(20_000);
+    assert_routes(&world, public(&long, 0.0), ("cloud", "good_enough"));
+    assert_routes(&world, private(&long, 0.0), ("rejected", "prompt_too_long"));
+    let mut answer = public("x", 0.0);
+    answer.generation.max_tokens = Some(20_000);
+    assert_routes(&world, answer, ("cloud", "good_enough"));
+}
+
+#[test]
+fn a_ceiling_counts_what_was_spent_before() {
+    let world = World::shipped();
+    let with = |ceiling, spent| Work {
+        max_cost_usd: Some(ceiling),
+        spent: Spent { cost_usd: spent, ..Spent::default() },
+        ..public("x", 1.0)
+    };
+    assert_routes(&world, with(1.0, 0.0), ("cloud", "good_enough"));
+    assert_routes(&world, with(1.0, 0.9999), ("local-deep", "strongest"));
+    assert_routes(&world, with(0.0, 0.0), ("local-deep", "strongest"));
+    let pinned = Work { model: Some("gpt-4o".parse().unwrap()), ..with(0.0, 0.0) };
+    assert_routes(&world, pinned, ("rejected", "over_max_cost"));
+}
+
+#[test]
+fn a_cloud_lane_that_is_not_to_be_had_parks_degrades_or_rejects() {
+    let mut world = World::shipped();
+    for (fallback, expected) in [
+        (Fallback::Park, ("cloud", "good_enough")),
+        (Fallback::Degrade, ("local-deep", "no_worker")),
+        (Fallback::Reject, ("rejected", "no_worker")),
+    ] {
+        world.lane("cloud").served.clear();
+        world.policy.adjust.cloud_without_worker = fallback;
+        assert_routes(&world, public("x", 1.0), expected);
+    }
+    let mut world = World::shipped();
+    world.lane("cloud").budget_spent = true;
+    assert_routes(&world, public("x", 1.0), ("local-deep", "budget_spent"));
+    assert_routes(&world, public("x", 0.1), ("local-fast", "good_enough"));
+}
+
+#[test]
+fn a_busy_local_lane_parks_or_spills_and_a_pin_stays() {
+    let mut world = World::shipped();
+    world.lane("local-fast").waiting = 10_000;
+    assert_routes(&world, public("x", 0.1), ("local-fast", "good_enough"));
+    world.policy.adjust.local_saturated = LocalFallback::Spill;
+    assert_routes(&world, public("x", 0.1), ("local-deep", "saturated"));
+    assert_routes(&world, private("x", 0.1), ("local-deep", "saturated"));
+    let pinned = Work { model: Some("smollm2-135m".parse().unwrap()), ..public("x", 0.1) };
+    assert_routes(&world, pinned, ("local-fast", "pinned"));
+    world.lane("local-deep").served.clear();
+    assert_routes(&world, private("x", 0.1), ("local-fast", "good_enough"));
+}
+
+#[test]
+fn what_comes_back_goes_down_or_up_within_its_zone() {
+    let world = World::shipped();
+    let returned = |from: &str, cause| Returned { lane: lane(from), cause };
+    let degrade = || RerouteCause::Degrade { reason: "the key was refused".into() };
+    let escalate = || RerouteCause::Escalate { reason: "it did not fit".into() };
+    let cases = [
+        (public("x", 1.0), returned("cloud", degrade()), ("local-deep", "degraded")),
+        (public("x", 0.1), returned("local-fast", escalate()), ("local-deep", "escalated")),
+        (public("x", 0.1), returned("local-deep", escalate()), ("cloud", "escalated")),
+        (public("x", 0.1), returned("cloud", escalate()), ("rejected", "no_stronger_lane")),
+        (private("x", 0.1), returned("local-fast", escalate()), ("local-deep", "escalated")),
+        (private("x", 0.1), returned("local-deep", escalate()), ("rejected", "no_stronger_lane")),
+    ];
+    for (work, returned, expected) in cases {
+        let found = world.outcome(Work { hop: 1, ..work }, Some(&returned));
+        assert_eq!((found.0.as_str(), found.1.as_str()), expected, "{returned:?}");
+    }
+}
+
+#[test]
+fn a_decision_records_what_it_rests_on() {
+    let mut world = World::shipped();
+    world.lane("cloud").served.clear();
+    let route = world.route(public("x", 1.0), None).unwrap();
+    let decision = &route.message().decision;
+    assert_eq!(decision.candidates.len(), 3);
+    assert_eq!(decision.adjustments[0].from, lane("cloud"));
+    assert_eq!(decision.adjustments[0].to, lane("local-deep"));
+    assert!(decision.explanation.contains("no live worker of `cloud`"), "{}", decision.explanation);
+    let cold = world.route(Work { complexity: None, ..public("Why? Prove it.", 0.0) }, None).unwrap();
+    assert!(!cold.message().decision.score.contributions.is_empty());
+}

@@ -1,0 +1,92 @@
+//! The shipped registry and policy, and work to route.
+
+use jiff::Timestamp;
+use trilane_protocol::work::Spent;
+use trilane_protocol::{Encoding, Generation, LaneName, Message, Priority, Role, Work};
+use trilane_routing::fleet::{FleetState, LaneState};
+use trilane_routing::policy::Policy;
+use trilane_routing::registry::{Agent, ModelChoice, RawRegistry, Registry};
+use trilane_routing::route::{Rejected, Returned, Route, Router};
+use trilane_routing::score::ColdStart;
+
+/// Everything that a decision rests on, to be changed by a test.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) registry: Registry,
+    pub(crate) policy: Policy,
+    pub(crate) fleet: FleetState,
+    pub(crate) agent: Agent,
+}
+
+impl World {
+    /// The shipped configuration with a worker for every model of every lane, and an agent that says nothing.
+    pub(crate) fn shipped() -> Self {
+        let text = include_str!("../../../../config/trilane.toml");
+        let mut table: toml::Table = toml::from_str(text).unwrap();
+        let policy = table.remove("policy").unwrap().try_into().unwrap();
+        table.retain(|key, _| matches!(&key[..], "lanes" | "models" | "providers" | "agents"));
+        let registry = toml::Value::Table(table).try_into::<RawRegistry>().unwrap().check().unwrap();
+        let state = |served: &[_]| LaneState { served: served.to_vec(), slots: 4, ..LaneState::default() };
+        let lanes = registry.lanes.iter().map(|(name, lane)| (name.clone(), state(&lane.models))).collect();
+        let agent = Agent { model: ModelChoice::Auto, sensitivity: None, system_prompt: None };
+        Self { registry, policy, fleet: FleetState { lanes }, agent }
+    }
+
+    pub(crate) fn lane(&mut self, name: &str) -> &mut LaneState {
+        self.fleet.lanes.get_mut(name).unwrap()
+    }
+
+    pub(crate) fn route(&self, work: Work, returned: Option<&Returned>) -> Result<Route, Box<Rejected>> {
+        let Self { registry, policy, fleet, agent } = self;
+        Router { registry, policy, scorer: &ColdStart, fleet }.route(
+            work,
+            agent,
+            returned,
+            Timestamp::UNIX_EPOCH,
+        )
+    }
+
+    /// The lane and reason of a route, or the code of a rejection.
+    pub(crate) fn outcome(&self, work: Work, returned: Option<&Returned>) -> (String, String) {
+        match self.route(work, returned) {
+            Ok(route) => {
+                let decision = &route.message().decision;
+                (decision.lane.to_string(), decision.reason.as_str().to_owned())
+            }
+            Err(rejected) => ("rejected".to_owned(), rejected.error.code),
+        }
+    }
+}
+
+/// Public work that asks `prompt`, of a given complexity.
+pub(crate) fn public(prompt: &str, complexity: f64) -> Work {
+    Work {
+        task_id: "t".parse().unwrap(),
+        agent: "a".parse().unwrap(),
+        hop: 0,
+        step: None,
+        encoding: Encoding::Json,
+        published_at: Timestamp::UNIX_EPOCH,
+        deadline: None,
+        messages: vec![Message { role: Role::User, content: prompt.to_owned() }],
+        generation: Generation::default(),
+        sensitivity: Some(trilane_protocol::Sensitivity::Public),
+        tags: Vec::new(),
+        complexity: Some(complexity),
+        model: None,
+        priority: Priority::Normal,
+        max_cost_usd: None,
+        stream: false,
+        metadata: serde_json::Map::new(),
+        spent: Spent::default(),
+    }
+}
+
+/// The same, marked private.
+pub(crate) fn private(prompt: &str, complexity: f64) -> Work {
+    Work { sensitivity: Some(trilane_protocol::Sensitivity::Private), ..public(prompt, complexity) }
+}
+
+pub(crate) fn lane(name: &str) -> LaneName {
+    name.parse().unwrap()
+}
