@@ -13,6 +13,7 @@ pub mod fleet;
 mod read;
 mod refuse;
 mod relay;
+mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use trilane_service::Config;
 use trilane_service::start::Started;
 
 use crate::fleet::FleetWatch;
-use crate::relay::Relay;
+use crate::shared::Shared;
 
 /// Why a classifier cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -60,14 +61,14 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
     tracing::info!(classifier = name, window = config.classifier.window, "classifying");
 
     let grace = config.worker.drain_grace();
-    let relay = Arc::new(Relay { config, broker: broker.clone(), pipelines, fleet, name });
+    let shared = Arc::new(Shared { config, broker: broker.clone(), pipelines, fleet, name });
     let mut messages = puller.start(slots, started.shutdown.begun());
     let mut tasks = JoinSet::new();
     started.readiness.set(true);
     while let Some(slotted) = messages.recv().await {
-        let relay = Arc::clone(&relay);
+        let shared = Arc::clone(&shared);
         tasks.spawn(async move {
-            relay.relay(&slotted.delivery).await;
+            shared.relay(&slotted.delivery).await;
             drop(slotted.slot);
         });
         while tasks.try_join_next().is_some() {}

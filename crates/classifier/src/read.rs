@@ -10,7 +10,7 @@ use trilane_routing::pipeline::Pipeline;
 use trilane_routing::registry::Agent;
 use trilane_routing::route::Returned;
 
-use crate::relay::Relay;
+use crate::shared::Shared;
 
 /// A message that reads.
 pub(crate) struct Incoming<'a> {
@@ -42,7 +42,7 @@ pub(crate) enum ReadError {
     NotNow(String),
 }
 
-impl Relay {
+impl Shared {
     /// Reads one message of the intake.
     pub(crate) async fn read(&self, delivery: &Delivery) -> Result<Incoming<'_>, ReadError> {
         let Some(agent) = subjects::agent_of(&delivery.source.subject) else {

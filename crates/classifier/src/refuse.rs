@@ -8,7 +8,7 @@ use trilane_protocol::work::Spent;
 use trilane_protocol::{AgentName, Encoding, Status, TaskId, TaskResult, Work, subjects};
 
 use crate::read::Unreadable;
-use crate::relay::Relay;
+use crate::shared::Shared;
 
 /// A task that ends at the intake.
 pub(crate) struct Refusal {
@@ -60,7 +60,7 @@ impl Refusal {
     }
 }
 
-impl Relay {
+impl Shared {
     /// Ends a message that does not read. Without an agent there is nobody to tell, so only the dead letter
     /// remains.
     pub(crate) async fn refuse_unreadable(

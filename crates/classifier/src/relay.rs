@@ -3,32 +3,21 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use trilane_broker::pipelines::Pipelines;
+use trilane_broker::Delivery;
 use trilane_broker::publish::PublishError;
-use trilane_broker::{Broker, Delivery};
 use trilane_protocol::decision::RouteRecord;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{Sensitivity, Status, Work};
 use trilane_routing::pipeline::Pipeline;
 use trilane_routing::route::{Route, Router};
 use trilane_routing::score::ColdStart;
-use trilane_service::Config;
 
-use crate::fleet::FleetWatch;
 use crate::read::{Incoming, ReadError};
 use crate::refuse::Refusal;
+use crate::shared::Shared;
 
 /// Doublings of the delay for a full lane; the configured longest delay ends the growth before.
 const MAX_DOUBLINGS: u64 = 16;
-
-/// What every message of this classifier shares.
-pub(crate) struct Relay {
-    pub(crate) config: Config,
-    pub(crate) broker: Broker,
-    pub(crate) pipelines: Pipelines,
-    pub(crate) fleet: FleetWatch,
-    pub(crate) name: String,
-}
 
 /// What became of a message.
 enum Relayed {
@@ -50,7 +39,7 @@ impl From<PublishError> for NotNow {
     }
 }
 
-impl Relay {
+impl Shared {
     /// Relays one message. It is acknowledged only after the next durable write is confirmed; until then it
     /// comes back, and everything here bears being done twice.
     pub(crate) async fn relay(&self, delivery: &Delivery) {
@@ -65,10 +54,10 @@ impl Relay {
                         tracing::debug!(subject, "a lane is full; the task waits at the intake");
                     }
                     NotNow::Publish(error) => {
-                        tracing::warn!(%error, "a task is not relayed yet; trying again")
+                        tracing::warn!(%error, "a task is not relayed yet; trying again");
                     }
                     NotNow::Pipeline(error) => {
-                        tracing::warn!(error, "a pipeline cannot go on yet; trying again")
+                        tracing::warn!(error, "a pipeline cannot go on yet; trying again");
                     }
                 }
                 delivery.retry_after(delay).await;

@@ -4,7 +4,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::nearest::with_suggestion;
-use crate::outcome::TaskError;
 
 /// How a payload is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -87,12 +86,6 @@ pub struct DecodeError {
 impl DecodeError {
     fn new(field: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { field: field.into(), expected: expected.into() }
-    }
-}
-
-impl From<DecodeError> for TaskError {
-    fn from(error: DecodeError) -> Self {
-        Self::new("invalid_task", error.to_string())
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! * [`names`]: validated identifiers (they become subject tokens)
 //! * [`task`]: what a producer publishes
+//! * [`generation`]: how to generate, and [`template`]: prompts of pipeline steps
 //! * [`limits`]: the bounds that a task is held to
 //! * [`work`]: one routable unit made from a task, and the messages between classifier and workers
 //! * [`decision`]: the chosen lane with every number that led to it
@@ -16,6 +17,7 @@
 
 pub mod codec;
 pub mod decision;
+pub mod generation;
 pub mod heartbeat;
 pub mod limits;
 pub mod names;
@@ -23,11 +25,13 @@ pub mod nearest;
 pub mod outcome;
 pub mod subjects;
 pub mod task;
+pub mod template;
 pub mod work;
 
 pub use codec::{DecodeError, Encoding};
 pub use decision::{Decision, Sensitivity, Zone};
+pub use generation::Generation;
 pub use names::{AgentName, LaneName, ModelName, TaskId};
 pub use outcome::{Status, TaskResult, Usage};
-pub use task::{Generation, Message, Priority, Role, Task};
+pub use task::{Message, Priority, Role, Task};
 pub use work::Work;

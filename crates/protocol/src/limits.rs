@@ -1,4 +1,5 @@
-//! The bounds a task is held to. Each has a default here and a key under `[limits]` in the configuration.
+//! The bounds a task is held to, and the error of one that is over them. Each bound has a default here and a
+//! key under `[limits]` in the configuration.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,4 +47,33 @@ impl Default for TaskLimits {
             max_deadline_s: 7 * 24 * 3600,
         }
     }
+}
+
+/// A task that cannot be accepted: the field at fault, and what was expected of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("field `{field}`: {expected}")]
+pub struct InvalidTask {
+    /// Path of the field, such as `steps[1].prompt`.
+    pub field: String,
+    /// What was expected, and what to do.
+    pub expected: String,
+}
+
+impl InvalidTask {
+    /// An error for `field`.
+    pub fn new(field: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { field: field.into(), expected: expected.into() }
+    }
+}
+
+pub(crate) fn check_count(field: &str, found: usize, most: usize, limit: &str) -> Result<(), InvalidTask> {
+    if found > most {
+        return Err(InvalidTask::new(field, format!("found {found}, expected at most {most} ({limit})")));
+    }
+    Ok(())
+}
+
+/// Size as JSON. Maps and values always encode; a failure would mean a broken allocator.
+pub(crate) fn encoded_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::DecodeError;
 use crate::decision::Decision;
 use crate::names::{AgentName, LaneName, ModelName, TaskId};
 use crate::task::Metadata;
@@ -104,6 +105,12 @@ impl TaskError {
     /// An error with a stable code and a sentence.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into() }
+    }
+}
+
+impl From<DecodeError> for TaskError {
+    fn from(error: DecodeError) -> Self {
+        Self::new("invalid_task", error.to_string())
     }
 }
 

@@ -4,8 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Sensitivity;
-use crate::limits::TaskLimits;
+use crate::generation::Generation;
+use crate::limits::{InvalidTask, TaskLimits, check_count, encoded_bytes};
 use crate::names::{AgentName, ModelName, TaskId};
+use crate::template;
 
 /// Free-form data that is carried through to the result untouched.
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
@@ -71,30 +73,6 @@ pub struct Task {
     /// Carried through to the result.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
-}
-
-/// How to generate. Every backend honours or refuses each setting with an error; none ignores one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Generation {
-    /// Most tokens to generate. Absent: `policy.default_max_tokens`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u32>,
-    /// Sampling temperature, 0 to 2; 0 is greedy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f32>,
-    /// Nucleus sampling: probability mass, 0 (exclusive) to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top_p: Option<f32>,
-    /// Seed of the sampler.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u32>,
-    /// Texts at which generation ends; they are not part of the answer.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stop: Vec<String>,
-    /// JSON Schema that the answer must satisfy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub json_schema: Option<serde_json::Value>,
 }
 
 /// One turn of a conversation.
@@ -194,23 +172,6 @@ pub struct Step {
     pub settings: Generation,
 }
 
-/// A task that cannot be accepted: the field at fault, and what was expected of it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("field `{field}`: {expected}")]
-pub struct InvalidTask {
-    /// Path of the field, such as `steps[1].prompt`.
-    pub field: String,
-    /// What was expected, and what to do.
-    pub expected: String,
-}
-
-impl InvalidTask {
-    /// An error for `field`.
-    pub fn new(field: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { field: field.into(), expected: expected.into() }
-    }
-}
-
 impl Task {
     /// The generation settings of the task itself.
     pub fn generation(&self) -> Generation {
@@ -295,67 +256,14 @@ impl Task {
                 let expected = format!("step `{}` appears twice; each needs its own name", step.name);
                 return Err(InvalidTask::new(format!("{path}name"), expected));
             }
-            crate::work::check_template(&step.prompt, earlier)
+            let names: Vec<&str> = earlier.iter().map(|step| step.name.as_str()).collect();
+            template::check(&step.prompt, &names)
                 .map_err(|expected| InvalidTask::new(format!("{path}prompt"), expected))?;
         }
         if !self.steps.is_empty() && self.prompt.is_none() {
             return Err(InvalidTask::new("prompt", "a pipeline takes its input from `prompt`"));
         }
         Ok(())
-    }
-}
-
-impl Generation {
-    /// Checks ranges and sizes; `path` prefixes the field name in errors.
-    ///
-    /// # Errors
-    /// [`InvalidTask`] with the first field at fault.
-    pub fn check(&self, path: &str, limits: &TaskLimits) -> Result<(), InvalidTask> {
-        let fail = |field: &str, expected: String| Err(InvalidTask::new(format!("{path}{field}"), expected));
-        if self.max_tokens.is_some_and(|count| count == 0 || count > limits.max_tokens) {
-            return fail("max_tokens", format!("expected 1 to {} (limits.max_tokens)", limits.max_tokens));
-        }
-        if self.temperature.is_some_and(|value| !(0.0..=2.0).contains(&value)) {
-            return fail("temperature", "expected a number from 0 to 2".into());
-        }
-        if self.top_p.is_some_and(|value| !(value > 0.0 && value <= 1.0)) {
-            return fail("top_p", "expected a number above 0, at most 1".into());
-        }
-        check_count(
-            &format!("{path}stop"),
-            self.stop.len(),
-            limits.max_stop_sequences,
-            "limits.max_stop_sequences",
-        )?;
-        if self.stop.iter().any(|text| text.is_empty() || text.len() > limits.max_stop_bytes) {
-            let expected =
-                format!("expected texts of 1 to {} bytes (limits.max_stop_bytes)", limits.max_stop_bytes);
-            return fail("stop", expected);
-        }
-        match &self.json_schema {
-            Some(schema) if !schema.is_object() => {
-                fail("json_schema", "expected a JSON Schema object".into())
-            }
-            Some(schema) => check_count(
-                &format!("{path}json_schema"),
-                encoded_bytes(schema),
-                limits.max_schema_bytes,
-                "bytes, limits.max_schema_bytes",
-            ),
-            None => Ok(()),
-        }
-    }
-
-    /// These settings, with what they leave open taken from `fallback`.
-    pub fn or(self, fallback: &Self) -> Self {
-        Self {
-            max_tokens: self.max_tokens.or(fallback.max_tokens),
-            temperature: self.temperature.or(fallback.temperature),
-            top_p: self.top_p.or(fallback.top_p),
-            seed: self.seed.or(fallback.seed),
-            stop: if self.stop.is_empty() { fallback.stop.clone() } else { self.stop },
-            json_schema: self.json_schema.or_else(|| fallback.json_schema.clone()),
-        }
     }
 }
 
@@ -388,16 +296,4 @@ fn check_fraction(field: &str, value: Option<f64>) -> Result<(), InvalidTask> {
         }
         _ => Ok(()),
     }
-}
-
-fn check_count(field: &str, found: usize, most: usize, limit: &str) -> Result<(), InvalidTask> {
-    if found > most {
-        return Err(InvalidTask::new(field, format!("found {found}, expected at most {most} ({limit})")));
-    }
-    Ok(())
-}
-
-/// Size as JSON. Maps and values always encode; a failure would mean a broken allocator.
-fn encoded_bytes(value: &impl Serialize) -> usize {
-    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
 }

@@ -1,10 +1,10 @@
 //! From a task on the wire to the first piece of routable work: defaults filled in, references resolved.
 
 use jiff::Timestamp;
-use trilane_protocol::limits::TaskLimits;
+use trilane_protocol::limits::{InvalidTask, TaskLimits};
 use trilane_protocol::nearest::suggestion;
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::task::{InvalidTask, Role};
+use trilane_protocol::task::Role;
 use trilane_protocol::work::Spent;
 use trilane_protocol::{AgentName, Encoding, Message, ModelName, Task, TaskId, Work};
 

@@ -2,7 +2,7 @@
 //!
 //! In the order in which a task meets them:
 //!
-//! * [`registry`], [`policy`]: lanes, models, agents and rules, checked
+//! * [`registry`], [`policy`]: lanes, models, agents and rules; [`raw`] checks what the configuration says
 //! * [`intake`]: from a task on the wire to work; [`pipeline`]: the same for each step
 //! * [`screen`]: may it leave the local zone? with the [`detect`]ors
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod intake;
 pub mod pipeline;
 pub mod policy;
+pub mod raw;
 pub mod registry;
 pub mod route;
 pub mod score;

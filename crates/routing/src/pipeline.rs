@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::work::{Spent, StepRef, render_template};
+use trilane_protocol::template;
+use trilane_protocol::work::{Spent, StepRef};
 use trilane_protocol::{Sensitivity, Task, TaskId, Work};
 
 use crate::intake::{agent_entry, pinned_model, user_message, with_system_prompt};
@@ -56,10 +57,11 @@ impl Pipeline {
         })?;
         let agent = agent_entry(step.agent.as_ref().unwrap_or(&self.base.agent), registry, policy)?;
         let named = step.model.as_ref().or(self.task.model.as_ref().filter(|_| step.agent.is_none()));
-        let prompt = render_template(&step.prompt, self.task.prompt.as_deref().unwrap_or_default(), |name| {
-            let position = self.task.steps.iter().position(|other| other.name.as_str() == name)?;
-            self.outputs.get(position).cloned()
-        });
+        let prompt =
+            template::render(&step.prompt, self.task.prompt.as_deref().unwrap_or_default(), |name| {
+                let position = self.task.steps.iter().position(|other| other.name.as_str() == name)?;
+                self.outputs.get(position).cloned()
+            });
         let work = Work {
             hop,
             spent,

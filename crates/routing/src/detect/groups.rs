@@ -2,6 +2,11 @@
 
 use std::ops::Range;
 
+use super::kind::Kind;
+
+/// A kind, and the group behind its number.
+pub(super) type Found = Option<(Kind, usize)>;
+
 /// One run of digits.
 #[derive(Debug, Clone)]
 pub(super) struct Group {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::checks;
 use super::contact::is_host_ipv4;
 use super::cues::{Context, Contexts};
-use super::groups::{Digits, Groups, Link};
+use super::groups::{Digits, Found, Groups, Link};
 use super::kind::{Kind, Tally};
 use super::phones;
 
@@ -20,9 +20,6 @@ pub(super) fn count_numbers(groups: &Groups<'_>, contexts: &Contexts, tally: &mu
         next = found.map_or(next + 1, |(_, end)| end.max(next + 1));
     }
 }
-
-/// A kind, and the group behind its number.
-pub(super) type Found = Option<(Kind, usize)>;
 
 /// Tried in this order, the strongest proof first.
 const NUMBERS: [fn(&Groups<'_>, usize, &Contexts) -> Found; 7] =

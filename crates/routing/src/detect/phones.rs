@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use super::cues::{Context, Contexts};
-use super::groups::{Groups, Link};
+use super::groups::{Found, Groups, Link};
 use super::kind::Kind;
-use super::numbers::Found;
 
 /// A phone number that starts with group `first`.
 pub(super) fn phone(groups: &Groups<'_>, first: usize, contexts: &Contexts) -> Found {

@@ -56,7 +56,7 @@ fn hide(ground: Ground, mut work: Work) -> Work {
         Ground::Tag => work.tags.push("Confidential".into()),
         Ground::Prompt(index) => work.messages.push(message(Role::User, format!("{}\n\n", SECRETS[index]))),
         Ground::EarlierTurn(index) => {
-            work.messages.insert(0, message(Role::Assistant, SECRETS[index].into()))
+            work.messages.insert(0, message(Role::Assistant, SECRETS[index].into()));
         }
         Ground::Stop(index) => work.generation.stop.push(SECRETS[index].into()),
         Ground::Schema(index) => {

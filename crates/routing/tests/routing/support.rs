@@ -5,7 +5,8 @@ use trilane_protocol::work::Spent;
 use trilane_protocol::{Encoding, Generation, LaneName, Message, Priority, Role, Work};
 use trilane_routing::fleet::{FleetState, LaneState};
 use trilane_routing::policy::Policy;
-use trilane_routing::registry::{Agent, ModelChoice, RawRegistry, Registry};
+use trilane_routing::raw::RawRegistry;
+use trilane_routing::registry::{Agent, ModelChoice, Registry};
 use trilane_routing::route::{Rejected, Returned, Route, Router};
 use trilane_routing::score::ColdStart;
 
@@ -24,7 +25,7 @@ impl World {
         let text = include_str!("../../../../config/trilane.toml");
         let mut table: toml::Table = toml::from_str(text).unwrap();
         let policy = table.remove("policy").unwrap().try_into().unwrap();
-        table.retain(|key, _| matches!(&key[..], "lanes" | "models" | "providers" | "agents"));
+        table.retain(|key, _| ["lanes", "models", "providers", "agents"].iter().any(|kept| key == *kept));
         let registry = toml::Value::Table(table).try_into::<RawRegistry>().unwrap().check().unwrap();
         let state = |served: &[_]| LaneState { served: served.to_vec(), slots: 4, ..LaneState::default() };
         let lanes = registry.lanes.iter().map(|(name, lane)| (name.clone(), state(&lane.models))).collect();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config as Sources, File, FileFormat};
 use trilane_protocol::nearest::with_suggestion;
-use trilane_routing::registry::{RawRegistry, RegistryError};
+use trilane_routing::raw::{RawRegistry, RegistryError};
 
 use super::{Config, RawConfig, environment};
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use trilane_protocol::limits::TaskLimits;
 use trilane_protocol::{AgentName, LaneName, ModelName};
 use trilane_routing::policy::Policy;
-use trilane_routing::registry::{Lane, Provider, RawAgent, RawModel, Registry};
+use trilane_routing::raw::{RawAgent, RawModel};
+use trilane_routing::registry::{Lane, Provider, Registry};
 
 pub use load::{ConfigError, DEFAULT_TOML, EXIT_BAD_CONFIG, load, load_from};
 
