@@ -7,10 +7,17 @@ const LEAST_SIMILARITY: f64 = 0.75;
 pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(unknown, name), name))
+        .map(|name| (similarity(unknown, name), name))
         .filter(|(similarity, _)| *similarity >= LEAST_SIMILARITY)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
+}
+
+/// One slip of the finger (a wrong, missing, extra or swapped letter) is likely whatever the length; beyond
+/// that, names that begin alike count as similar.
+fn similarity(unknown: &str, known: &str) -> f64 {
+    let is_one_slip = strsim::damerau_levenshtein(unknown, known) <= 1;
+    if is_one_slip { 1.0 } else { strsim::jaro_winkler(unknown, known) }
 }
 
 /// `"; did you mean `x`?"`, or nothing when no known name is close.
@@ -38,6 +45,7 @@ mod tests {
         assert_eq!(nearest("promt", known), Some("prompt"));
         assert_eq!(nearest("sensitvity", known), Some("sensitivity"));
         assert_eq!(nearest("zzz", known), None);
+        assert_eq!(nearest("ulr", ["server", "url"]), Some("url"), "swapped letters of a short name");
     }
 
     #[test]

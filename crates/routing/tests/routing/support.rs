@@ -25,7 +25,8 @@ impl World {
         let text = include_str!("../../../../config/trilane.toml");
         let mut table: toml::Table = toml::from_str(text).unwrap();
         let policy = table.remove("policy").unwrap().try_into().unwrap();
-        table.retain(|key, _| ["lanes", "models", "providers", "agents"].iter().any(|kept| key == *kept));
+        const REGISTRY: [&str; 4] = ["lanes", "models", "providers", "agents"];
+        table.retain(|key, _| REGISTRY.contains(&key));
         let registry = toml::Value::Table(table).try_into::<RawRegistry>().unwrap().check().unwrap();
         let state = |served: &[_]| LaneState { served: served.to_vec(), slots: 4, ..LaneState::default() };
         let lanes = registry.lanes.iter().map(|(name, lane)| (name.clone(), state(&lane.models))).collect();
