@@ -251,9 +251,10 @@ impl Pulling {
         }
     }
 
+    /// The channel closes only after this, so that the process does not end while a message is on its way to
+    /// it: the next worker would have to wait for the lease to run out.
     async fn hand_back_the_rest(mut self) {
         self.slots.close();
-        drop(self.sender);
         while let Some(event) = self.pulls.next().await {
             if let Event::Message(delivery) = event {
                 delivery.hand_back().await;

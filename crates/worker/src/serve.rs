@@ -104,11 +104,20 @@ pub async fn serve<R: Runner>(
 
     let mut messages = puller.start(slots, started.shutdown.begun());
     let mut tasks = JoinSet::new();
-    while let Some(slotted) = messages.recv().await {
-        tasks.spawn(handle(Arc::clone(&shared), slotted));
+    let mut begun = std::pin::pin!(started.shutdown.begun());
+    loop {
+        tokio::select! {
+            slotted = messages.recv() => match slotted {
+                Some(slotted) => drop(tasks.spawn(handle(Arc::clone(&shared), slotted))),
+                None => break,
+            },
+            () = &mut begun, if started.readiness.is_ready() => {
+                started.readiness.set(false);
+                shared.activity.start_draining();
+            }
+        }
         while tasks.try_join_next().is_some() {}
     }
-    started.readiness.set(false);
     drain(&shared, tasks).await;
     stopped.cancel();
     let _ = beating.await;
@@ -119,7 +128,6 @@ pub async fn serve<R: Runner>(
 
 /// Lets running tasks finish within the grace time; what is left is cancelled and handed back.
 async fn drain<R: Runner>(shared: &Shared<R>, mut tasks: JoinSet<()>) {
-    shared.activity.start_draining();
     let grace = tokio::time::sleep(shared.config.worker.drain_grace());
     let mut grace = std::pin::pin!(grace);
     loop {
