@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use trilane_protocol::Status;
-use trilane_testkit::{FleetBuilder, eventually};
+use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
 const FAST_RETRIES: &str = "[worker]\nretry_initial_ms = 1\nretry_max_ms = 5\n";
 
@@ -109,6 +109,26 @@ async fn the_fleet_rides_out_a_server_crash() {
     assert_eq!(result.status, Status::Done);
     let after = fleet.run("sample", json!({"prompt": "after the crash", "complexity": 0.1})).await;
     assert_eq!(after.status, Status::Done);
+}
+
+/// Waits until a hard public task is put on `lane`.
+async fn hard_tasks_go_to(fleet: &Fleet, lane: &str) {
+    eventually("the classifier sees who lives", || async {
+        let result = fleet.run("sample", json!({"prompt": "x", "complexity": 0.99})).await;
+        (result.lane?.as_str() == lane).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_come_and_go_are_noticed_after_a_server_crash_too() {
+    let mut fleet = FleetBuilder::new().config("[worker]\nheartbeat_s = 1\n").start().await;
+    hard_tasks_go_to(&fleet, "cloud").await;
+    fleet.server.crash_and_restart().await;
+    fleet.drain_worker("cloud").await;
+    hard_tasks_go_to(&fleet, "local-deep").await;
+    fleet.start_worker("cloud", 4).await;
+    hard_tasks_go_to(&fleet, "cloud").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,7 +162,8 @@ fn workers_bucket(heartbeat: Duration, streams: &Streams) -> kv::Config {
         bucket: WORKERS.into(),
         max_age: heartbeat * HEARTBEATS_KEPT,
         history: 1,
-        storage: StorageType::Memory,
+        // A bucket in memory is gone after a restart of the server, definition and all.
+        storage: StorageType::File,
         num_replicas: streams.replicas,
         ..kv::Config::default()
     }

@@ -88,13 +88,21 @@ impl Watcher {
         let mut changes = pin!(workers.watch().await?);
         let mut poll = tokio::time::interval(Duration::from_secs(self.config.classifier.lane_poll_s));
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut changed_at = Instant::now();
         loop {
             tokio::select! {
                 change = changes.next() => match change {
-                    Some(change) => self.take(change),
+                    Some(change) => {
+                        changed_at = Instant::now();
+                        self.take(change);
+                    }
                     None => return Ok(()),
                 },
                 _ = poll.tick() => self.look_at_depths().await,
+            }
+            // Either nobody lives, or the watch has died with a restart of the server: a new one will tell.
+            if changed_at.elapsed() > self.silence {
+                return Ok(());
             }
             let silence = self.silence;
             self.alive.retain(|_, (_, heard_at)| heard_at.elapsed() < silence);
