@@ -117,3 +117,50 @@ async fn a_ceiling_keeps_a_task_off_the_lanes_that_cost_more() {
     let pinned = json!({"prompt": "x", "model": "gpt-4o", "max_cost_usd": 0.0});
     assert_eq!(fleet.run("sample", pinned).await.error.unwrap().code, "over_max_cost");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tasks_of_one_id_at_once_give_one_result_to_stream_and_subscribers() {
+    use futures_util::StreamExt;
+    let fleet = FleetBuilder::new().start().await;
+    let client = async_nats::connect(&fleet.config.nats.url).await.unwrap();
+    let mut results = client.subscribe("results.sample.>").await.unwrap();
+    client.flush().await.unwrap();
+    // Different lanes of different zones, so that neither sees the other before its result.
+    fleet.submit("sample", json!({"id": "dup", "prompt": "wait", "complexity": 0.1})).await;
+    fleet.submit("sample", json!({"id": "dup", "prompt": "wait", "complexity": 0.99})).await;
+    for lane in ["local-fast", "cloud"] {
+        let runner = &fleet.runners[lane];
+        eventually("both run", || async { (runner.seen().len() == 1).then_some(()) }).await;
+    }
+    fleet.runners["local-fast"].release();
+    fleet.runners["cloud"].release();
+    eventually("the other is a dead letter", || async { (dead_letters(&fleet).await == 1).then_some(()) })
+        .await;
+    fleet.run("sample", json!({"id": "after", "prompt": "x"})).await;
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|subject| subject != "results.sample.after") {
+        seen.push(results.next().await.unwrap().subject.to_string());
+    }
+    assert_eq!(seen, ["results.sample.dup", "results.sample.after"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_no_dead_letter_can_hold_ends_all_the_same() {
+    let fleet = FleetBuilder::new().start().await;
+    let sequence = fleet.submit_bytes("sample", vec![0xff; 600_000]).await;
+    let result = fleet.result("sample", &TaskId::new(sequence.to_string()).unwrap()).await;
+    assert_eq!(result.status, Status::Rejected);
+    let dead = fleet.nats.get_stream("DEAD").await.unwrap();
+    let letter = dead.direct_get_last_for_subject("dead.intake").await.unwrap();
+    let letter: serde_json::Value = serde_json::from_slice(&letter.payload).unwrap();
+    assert_eq!((&letter["payload_bytes"], &letter["payload"]), (&json!(600_000), &json!("")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_s_own_ids_and_far_deadlines_are_refused() {
+    let fleet = FleetBuilder::new().start().await;
+    let result = fleet.run("sample", json!({"id": "17", "prompt": "x"})).await;
+    assert!(result.error.unwrap().message.contains("digits alone"));
+    let result = fleet.run("sample", json!({"prompt": "x", "deadline": "2099-01-01T00:00:00Z"})).await;
+    assert!(result.error.unwrap().message.contains("limits.max_deadline_s"));
+}

@@ -38,7 +38,7 @@ async fn messagepack_in_messagepack_out() {
     fleet.submit_bytes("sample", task).await;
     let stream = fleet.nats.get_stream("RESULTS").await.unwrap();
     let payload = eventually("the result", || async {
-        stream.direct_get_last_for_subject("results.sample.mp-1").await.ok().map(|message| message.payload)
+        stream.direct_get_last_for_subject("result.sample.mp-1").await.ok().map(|message| message.payload)
     })
     .await;
     let result: TaskResult = Encoding::Msgpack.decode(&payload).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use trilane_protocol::{Status, Zone};
-use trilane_testkit::FleetBuilder;
+use trilane_testkit::{FleetBuilder, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cloud_analyses_and_a_local_model_formats() {
@@ -55,4 +55,54 @@ async fn a_pipeline_that_names_a_later_step_is_rejected() {
     let task = json!({"prompt": "x", "steps": [{"name": "a", "prompt": "{{steps.b.text}}"}, {"name": "b", "prompt": "y"}]});
     let error = fleet.run("sample", task).await.error.unwrap();
     assert!(error.message.contains("steps[0].prompt"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_s_agent_cannot_make_a_private_task_public() {
+    let fleet = FleetBuilder::new().start().await;
+    let task = json!({
+        "prompt": "the merger is off",
+        "steps": [{"name": "a", "agent": "sample", "prompt": "Say: {{input}}", "complexity": 0.95}],
+    });
+    // The agent of the task has no entry, and so is private; the one of the step is public.
+    let result = fleet.run("stranger", task).await;
+    assert_eq!(result.decision.unwrap().zone, Zone::Local);
+    assert!(fleet.runners["cloud"].seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_pipeline_under_a_used_id_shares_nothing_with_the_public_one() {
+    let fleet = FleetBuilder::new().start().await;
+    let steps = json!([
+        {"name": "a", "prompt": "wait {{input}}", "complexity": 0.99},
+        {"name": "b", "prompt": "Format: {{steps.a.text}}", "complexity": 0.99},
+    ]);
+    let public = json!({"id": "same", "prompt": "PUBLIC", "steps": steps});
+    fleet.submit("sample", public).await;
+    let cloud = fleet.runners["cloud"].clone();
+    eventually("the public step runs", || async { (cloud.seen().len() == 1).then_some(()) }).await;
+    let private = json!({"id": "same", "prompt": "PRIVATE", "sensitivity": "private", "steps": steps});
+    fleet.submit("sample", private).await;
+    let dead = fleet.nats.get_stream("DEAD").await.unwrap();
+    eventually("the second task is a dead letter", || async {
+        (dead.get_info().await.unwrap().state.messages == 1).then_some(())
+    })
+    .await;
+    cloud.release();
+    let result = fleet.result("sample", &"same".parse().unwrap()).await;
+    assert_eq!(result.text.as_deref(), Some("echo: Format: echo: wait PUBLIC"));
+    assert!(cloud.seen().iter().all(|work| !format!("{work:?}").contains("PRIVATE")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_pipeline_is_forgotten() {
+    let fleet = FleetBuilder::new().start().await;
+    let task = json!({"id": "p", "prompt": "x", "steps": [{"name": "a", "prompt": "{{input}}"}]});
+    fleet.run("sample", task).await;
+    let pipelines = fleet.broker.pipelines().await.unwrap();
+    let (agent, task_id) = ("sample".parse().unwrap(), "p".parse().unwrap());
+    eventually("its record is gone", || async {
+        pipelines.get(&agent, &task_id).await.unwrap().is_none().then_some(())
+    })
+    .await;
 }

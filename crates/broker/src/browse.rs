@@ -125,6 +125,6 @@ fn reader(wanted: Wanted<'_>) -> Result<pull::OrderedConfig, String> {
             DeliverPolicy::ByStartTime { start_time: start_time.map_err(|error| error.to_string())? }
         }
     };
-    let filter_subject = format!("results.{agent}.{task_id}");
+    let filter_subject = format!("result.{agent}.{task_id}");
     Ok(pull::OrderedConfig { filter_subject, deliver_policy, ..pull::OrderedConfig::default() })
 }

@@ -1,11 +1,15 @@
 //! Dead letters: what ended without an answer, kept with its payload and the reason.
 
+use bytes::Bytes;
 use trilane_protocol::outcome::{DeadLetter, TaskError};
 use trilane_protocol::{AgentName, Encoding, TaskId, subjects};
 
 use crate::connect::Broker;
 use crate::delivery::Delivery;
 use crate::publish::{Outgoing, PublishError};
+
+/// Room that the headers of a message take, bytes; generous.
+pub(crate) const HEADERS_BYTES: usize = 1_024;
 
 impl Broker {
     /// Keeps a message as a dead letter. Repeating it within the duplicate window stores it once.
@@ -27,16 +31,28 @@ impl Broker {
             deliveries: delivery.deliveries,
             source: delivery.source.clone(),
             died_at: jiff::Timestamp::now(),
+            payload_bytes: delivery.payload().len() as u64,
             payload: delivery.payload().to_vec(),
         };
+        let payload = self.encoded(letter.clone());
         let message = Outgoing {
             subject: subjects::dead(place),
-            payload: Encoding::Json.encode(&letter).into(),
+            payload,
             encoding: Encoding::Json,
             message_id: Some(format!("dead.{}.{}", letter.source.stream, letter.source.sequence)),
             must_be_first: false,
             traceparent: delivery.traceparent().map(str::to_owned),
         };
         self.publish(message).await.map(drop)
+    }
+
+    /// A payload that is no text grows when it is written as JSON. Where the letter would be larger than the
+    /// server takes, it is kept without the payload: what became of the task must be on record in any case.
+    fn encoded(&self, letter: DeadLetter) -> Bytes {
+        let whole = Encoding::Json.encode(&letter);
+        if whole.len() + HEADERS_BYTES <= self.max_payload() {
+            return whole.into();
+        }
+        Encoding::Json.encode(&DeadLetter { payload: Vec::new(), ..letter }).into()
     }
 }

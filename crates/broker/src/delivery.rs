@@ -73,9 +73,9 @@ impl Delivery {
     }
 
     /// Done: the next durable write is confirmed. Waits for the server, and where it stays silent the
-    /// message comes back, which everything downstream bears.
-    pub async fn ack(&self) {
-        self.tell("ack", self.message.double_ack().await);
+    /// message comes back, which everything downstream bears. Says whether the server has confirmed it.
+    pub async fn ack(&self) -> bool {
+        self.tell("ack", self.message.double_ack().await)
     }
 
     /// Done, without waiting for the server: a lost acknowledgement brings the message back.
@@ -93,9 +93,9 @@ impl Delivery {
         self.tell("hand back", self.message.ack_with(AckKind::Nak(None)).await);
     }
 
-    /// Never again: it ended as a dead letter.
-    pub async fn terminate(&self) {
-        self.tell("terminate", self.message.double_ack_with(AckKind::Term).await);
+    /// Never again: it ended as a dead letter. Says whether the server has confirmed it.
+    pub async fn terminate(&self) -> bool {
+        self.tell("terminate", self.message.double_ack_with(AckKind::Term).await)
     }
 
     /// Still being worked on.
@@ -103,10 +103,12 @@ impl Delivery {
         self.tell("extend", self.message.ack_with(AckKind::Progress).await);
     }
 
-    fn tell<E: std::fmt::Display>(&self, what: &str, outcome: Result<(), E>) {
+    fn tell<E: std::fmt::Display>(&self, what: &str, outcome: Result<(), E>) -> bool {
+        let is_told = outcome.is_ok();
         if let Err(error) = outcome {
             let SourceRef { stream, sequence, .. } = &self.source;
             tracing::warn!(%error, stream, sequence, "could not {what} a message; it will come back");
         }
+        is_told
     }
 }

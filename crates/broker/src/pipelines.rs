@@ -1,20 +1,40 @@
 //! What is kept of a pipeline while its steps run.
 
 use async_nats::jetstream::kv::{CreateErrorKind, Store};
+use bytes::Bytes;
 use trilane_protocol::{AgentName, Encoding, TaskId};
 use trilane_routing::pipeline::{self, Pipeline};
 
 use crate::connect::Broker;
+use crate::dead::HEADERS_BYTES;
 use crate::topology::PIPELINES;
 
 /// Why a pipeline's record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the bucket `{PIPELINES}`: {0}; was the fleet provisioned (`trilane provision`)?")]
-pub struct PipelineError(String);
+pub enum PipelineError {
+    /// Not now: the bucket cannot be reached, or is full.
+    #[error(
+        "cannot use the bucket `{PIPELINES}`: {0}; was the fleet provisioned (`trilane provision`), and is there room?"
+    )]
+    NotNow(String),
+    /// Never: it is larger than the server takes.
+    #[error(
+        "the pipeline has grown to {bytes} bytes, the server takes {most}; give its steps less to pass on"
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The server's bound.
+        most: usize,
+    },
+}
 
 /// The bucket of pipelines under way.
 #[derive(Debug, Clone)]
-pub struct Pipelines(Store);
+pub struct Pipelines {
+    store: Store,
+    max_payload: usize,
+}
 
 impl Broker {
     /// Opens the bucket.
@@ -22,7 +42,8 @@ impl Broker {
     /// # Errors
     /// [`PipelineError`] where it is not there.
     pub async fn pipelines(&self) -> Result<Pipelines, PipelineError> {
-        self.context().get_key_value(PIPELINES).await.map(Pipelines).map_err(error)
+        let store = self.context().get_key_value(PIPELINES).await.map_err(not_now)?;
+        Ok(Pipelines { store, max_payload: self.max_payload() })
     }
 }
 
@@ -32,33 +53,52 @@ impl Pipelines {
     /// # Errors
     /// [`PipelineError`] where the bucket cannot be read.
     pub async fn get(&self, agent: &AgentName, task_id: &TaskId) -> Result<Option<Pipeline>, PipelineError> {
-        let value = self.0.get(pipeline::key(agent, task_id)).await.map_err(error)?;
-        value.map(|payload| Encoding::Msgpack.decode(&payload).map_err(error)).transpose()
+        let value = self.store.get(pipeline::key(agent, task_id)).await.map_err(not_now)?;
+        value.map(|payload| Encoding::Msgpack.decode(&payload).map_err(not_now)).transpose()
     }
 
-    /// Keeps the record of a new pipeline, unless one is kept already.
+    /// Keeps the record of a new pipeline. Where one of the same id is kept already, that one is returned
+    /// and stays: it may be this very task's, delivered again, or another's.
     ///
     /// # Errors
     /// [`PipelineError`] where the bucket cannot be written.
-    pub async fn create(&self, record: &Pipeline) -> Result<(), PipelineError> {
-        let key = pipeline::key(&record.base.agent, &record.base.task_id);
-        match self.0.create(key, Encoding::Msgpack.encode(record).into()).await {
-            Ok(_) => Ok(()),
-            Err(refused) if refused.kind() == CreateErrorKind::AlreadyExists => Ok(()),
-            Err(refused) => Err(error(refused)),
+    pub async fn create(&self, record: &Pipeline) -> Result<Option<Pipeline>, PipelineError> {
+        let (agent, task_id) = (&record.base.agent, &record.base.task_id);
+        match self.store.create(pipeline::key(agent, task_id), self.encoded(record)?).await {
+            Ok(_) => Ok(None),
+            Err(refused) if refused.kind() == CreateErrorKind::AlreadyExists => {
+                self.get(agent, task_id).await
+            }
+            Err(refused) => Err(not_now(refused)),
         }
     }
 
-    /// Keeps the record of a pipeline.
+    /// Keeps what has become of a pipeline.
     ///
     /// # Errors
     /// [`PipelineError`] where the bucket cannot be written.
     pub async fn put(&self, record: &Pipeline) -> Result<(), PipelineError> {
         let key = pipeline::key(&record.base.agent, &record.base.task_id);
-        self.0.put(key, Encoding::Msgpack.encode(record).into()).await.map(drop).map_err(error)
+        self.store.put(key, self.encoded(record)?).await.map(drop).map_err(not_now)
+    }
+
+    /// Forgets a pipeline that is over. A record that stays all the same goes when it is old enough.
+    pub async fn forget(&self, agent: &AgentName, task_id: &TaskId) {
+        if let Err(error) = self.store.purge(pipeline::key(agent, task_id)).await {
+            tracing::debug!(%error, "the record of a pipeline stays until it is old");
+        }
+    }
+
+    fn encoded(&self, record: &Pipeline) -> Result<Bytes, PipelineError> {
+        let payload = Encoding::Msgpack.encode(record);
+        let bytes = payload.len() + HEADERS_BYTES;
+        if bytes > self.max_payload {
+            return Err(PipelineError::TooLarge { bytes, most: self.max_payload });
+        }
+        Ok(payload.into())
     }
 }
 
-fn error(error: impl std::fmt::Display) -> PipelineError {
-    PipelineError(error.to_string())
+fn not_now(error: impl std::fmt::Display) -> PipelineError {
+    PipelineError::NotNow(error.to_string())
 }

@@ -49,7 +49,7 @@ pub struct Outgoing {
 /// A stored message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// Its sequence in the stream.
+    /// Its sequence in the stream; 0 where only a refused repetition told that it is there.
     pub sequence: u64,
     /// Whether the server had it already under this message id.
     pub is_duplicate: bool,
@@ -115,6 +115,10 @@ impl Broker {
                     return Ok(Stored { is_duplicate: stored.is_duplicate && sends == 0, ..stored });
                 }
                 Err(error) => match self.permanent(&message, &error) {
+                    // An earlier send of this very call was stored, and its acknowledgement was lost.
+                    Some(PublishError::NotFirst { .. }) if sends > 0 => {
+                        return Ok(Stored { sequence: 0, is_duplicate: false });
+                    }
                     Some(permanent) => return Err(permanent),
                     None => reason = error.to_string(),
                 },

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::kv;
-use async_nats::jetstream::stream::{Config as Stream, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType,
+};
 use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
 use trilane_routing::registry::{Lane, Registry};
@@ -126,8 +128,11 @@ fn logs(streams: &Streams) -> [Stream; 3] {
         allow_direct: true,
         ..Stream::default()
     };
+    let (source, destination) = subjects::ANNOUNCED;
+    let announced = Republish { source: source.into(), destination: destination.into(), headers_only: false };
+    let results = log(RESULTS, subjects::RESULTS, streams.results_max_age_s, streams.results_max_bytes);
     [
-        log(RESULTS, subjects::RESULTS, streams.results_max_age_s, streams.results_max_bytes),
+        Stream { republish: Some(announced), ..results },
         log(ROUTES, subjects::ROUTES, streams.routes_max_age_s, streams.routes_max_bytes),
         log(DEAD, subjects::DEAD, streams.dead_max_age_s, streams.dead_max_bytes),
     ]

@@ -38,6 +38,8 @@ pub(crate) struct Unreadable {
 pub(crate) enum ReadError {
     /// It never will be: it ends as `rejected`.
     Unreadable(Box<Unreadable>),
+    /// It belongs to a task whose id another task has used before.
+    ReusedId(Box<Work>),
     /// Not now: the record that it needs cannot be reached.
     NotNow(String),
 }
@@ -104,9 +106,10 @@ impl Shared {
             return self.next_step(delivery, &reroute.work, text).await;
         }
         let entry = intake::agent_entry(&agent, registry, policy).map_err(fail)?;
+        // The record of a pipeline is no longer needed once its last step is on a lane.
         let pipeline = match &reroute.work.step {
-            Some(_) => Some(self.kept_pipeline(delivery, &reroute.work).await?),
-            None => None,
+            Some(step) if !step.is_last() => Some(self.kept_pipeline(delivery, &reroute.work).await?),
+            Some(_) | None => None,
         };
         Ok(Incoming {
             work: reroute.work,
@@ -124,8 +127,7 @@ impl Shared {
         text: &str,
     ) -> Result<Incoming<'_>, ReadError> {
         let mut pipeline = self.kept_pipeline(delivery, done).await?;
-        let index = done.step.as_ref().map_or(0, |step| step.index);
-        pipeline.finish_step(index, text.to_owned());
+        pipeline.finish_step(done, text.to_owned());
         let (registry, policy) = (&self.config.registry, &self.config.policy);
         let next = pipeline.next_work(done.hop, done.spent.clone(), registry, policy);
         let (work, agent) = next.map_err(|error| gave_back(delivery, done, error))?;
@@ -134,10 +136,15 @@ impl Shared {
 
     async fn kept_pipeline(&self, delivery: &Delivery, work: &Work) -> Result<Pipeline, ReadError> {
         let kept = self.pipelines.get(&work.agent, &work.task_id).await;
-        kept.map_err(|error| ReadError::NotNow(error.to_string()))?.ok_or_else(|| {
+        let kept = kept.map_err(|error| ReadError::NotNow(error.to_string()))?.ok_or_else(|| {
             let message = "the pipeline's record is gone: it was kept for streams.results_max_age_s";
             gave_back(delivery, work, TaskError::new("pipeline_lost", message))
-        })
+        })?;
+        // Another task's record under the same id: nothing of the one may reach the other.
+        if kept.base.task_seq != work.task_seq {
+            return Err(ReadError::ReusedId(Box::new(work.clone())));
+        }
+        Ok(kept)
     }
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use trilane_broker::Delivery;
+use trilane_broker::pipelines::PipelineError;
 use trilane_broker::publish::PublishError;
 use trilane_protocol::decision::RouteRecord;
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::{Sensitivity, Status, Work};
+use trilane_protocol::{AgentName, Sensitivity, Status, TaskId, Work};
 use trilane_routing::pipeline::Pipeline;
 use trilane_routing::route::{Route, Router};
 use trilane_routing::score::ColdStart;
@@ -23,8 +24,16 @@ const MAX_DOUBLINGS: u64 = 16;
 enum Relayed {
     /// On its lane, and logged.
     OnLane,
+    /// The same, and it was the last step of its pipeline.
+    LastStepOnLane(AgentName, TaskId),
     /// Over, with its result or dead letter stored.
     Ended,
+}
+
+/// Whose record a pipeline's id has.
+enum Kept {
+    Ours,
+    AnotherTasks,
 }
 
 /// Why a message stays where it is for now.
@@ -44,8 +53,18 @@ impl Shared {
     /// comes back, and everything here bears being done twice.
     pub(crate) async fn relay(&self, delivery: &Delivery) {
         match self.relay_once(delivery).await {
-            Ok(Relayed::OnLane) => delivery.ack_unconfirmed().await,
-            Ok(Relayed::Ended) => delivery.terminate().await,
+            Ok(Relayed::OnLane) => {
+                delivery.ack_unconfirmed().await;
+            }
+            // Should the message come back, its record must still be there: so it goes last.
+            Ok(Relayed::LastStepOnLane(agent, task_id)) => {
+                if delivery.ack().await {
+                    self.pipelines.forget(&agent, &task_id).await;
+                }
+            }
+            Ok(Relayed::Ended) => {
+                delivery.terminate().await;
+            }
             Err(not_now) => {
                 let delay = self.delay(delivery.deliveries);
                 match not_now {
@@ -69,6 +88,10 @@ impl Shared {
         let incoming = match self.read(delivery).await {
             Ok(incoming) => incoming,
             Err(ReadError::NotNow(reason)) => return Err(NotNow::Pipeline(reason)),
+            Err(ReadError::ReusedId(work)) => {
+                self.refuse_reused_id(delivery, &work).await?;
+                return Ok(Relayed::Ended);
+            }
             Err(ReadError::Unreadable(unreadable)) => {
                 self.refuse_unreadable(delivery, *unreadable).await?;
                 return Ok(Relayed::Ended);
@@ -107,21 +130,34 @@ impl Shared {
         match router.route(work, agent, returned.as_ref(), now) {
             Ok(route) => {
                 if let Some(pipeline) = pipeline {
-                    self.keep(pipeline, &route).await.map_err(NotNow::Pipeline)?;
+                    match self.keep(pipeline, &route).await {
+                        Ok(Kept::Ours) => {}
+                        Ok(Kept::AnotherTasks) => {
+                            self.refuse_reused_id(delivery, &route.message().work).await?;
+                            return Ok(Relayed::Ended);
+                        }
+                        Err(PipelineError::NotNow(reason)) => return Err(NotNow::Pipeline(reason)),
+                        Err(error @ PipelineError::TooLarge { .. }) => {
+                            let error = TaskError::new("pipeline_too_large", error.to_string());
+                            return self.reject(delivery, &route.message().work, error).await;
+                        }
+                    }
                 }
                 self.put_on_lane(delivery, &route).await
             }
-            Err(rejected) => {
-                self.refuse(delivery, &Refusal::of_work(&rejected.work, Status::Rejected, rejected.error))
-                    .await?;
-                Ok(Relayed::Ended)
-            }
+            Err(rejected) => self.reject(delivery, &rejected.work, rejected.error).await,
         }
     }
 
     async fn put_on_lane(&self, delivery: &Delivery, route: &Route) -> Result<Relayed, NotNow> {
         let message = route.message();
-        let stored = self.broker.put_on_lane(route, delivery.traceparent()).await?;
+        let stored = match self.broker.put_on_lane(route, delivery.traceparent()).await {
+            Err(error @ PublishError::TooLarge { .. }) => {
+                let error = TaskError::new("task_too_large", error.to_string());
+                return self.reject(delivery, &message.work, error).await;
+            }
+            other => other?,
+        };
         // Nobody but an earlier delivery of this message could have stored it, unless the id is used twice.
         if stored.is_duplicate && delivery.deliveries == 1 {
             self.refuse_reused_id(delivery, &message.work).await?;
@@ -132,21 +168,29 @@ impl Shared {
         let (lane, reason) = (record.decision.lane.to_string(), record.decision.reason.as_str());
         tracing::info!(task_id = %record.task_id, agent = %record.agent, lane, reason, "routed");
         metrics::counter!("trilane_routed_total", "lane" => lane, "reason" => reason).increment(1);
-        Ok(Relayed::OnLane)
+        let Work { agent, task_id, step, .. } = &message.work;
+        Ok(match step {
+            Some(step) if step.is_last() => Relayed::LastStepOnLane(agent.clone(), task_id.clone()),
+            Some(_) | None => Relayed::OnLane,
+        })
     }
 
     /// Keeps the record of a pipeline before its step is on a lane: what was private once taints all that
     /// follows, whatever a worker says later.
-    async fn keep(&self, mut pipeline: Pipeline, route: &Route) -> Result<(), String> {
-        let is_private = route.message().decision.screen.sensitivity == Sensitivity::Private;
-        pipeline.is_tainted |= is_private;
-        let is_first = pipeline.outputs.is_empty() && route.message().work.hop == 0;
-        let kept = if is_first {
-            self.pipelines.create(&pipeline).await
-        } else {
-            self.pipelines.put(&pipeline).await
-        };
-        kept.map_err(|error| error.to_string())
+    async fn keep(&self, mut pipeline: Pipeline, route: &Route) -> Result<Kept, PipelineError> {
+        let message = route.message();
+        pipeline.is_tainted |= message.decision.screen.sensitivity == Sensitivity::Private;
+        if !pipeline.outputs.is_empty() || message.work.hop > 0 {
+            return self.pipelines.put(&pipeline).await.map(|()| Kept::Ours);
+        }
+        let earlier = self.pipelines.create(&pipeline).await?;
+        let is_ours = earlier.is_none_or(|earlier| earlier.base.task_seq == pipeline.base.task_seq);
+        Ok(if is_ours { Kept::Ours } else { Kept::AnotherTasks })
+    }
+
+    async fn reject(&self, delivery: &Delivery, work: &Work, error: TaskError) -> Result<Relayed, NotNow> {
+        self.refuse(delivery, &Refusal::of_work(work, Status::Rejected, error)).await?;
+        Ok(Relayed::Ended)
     }
 
     /// Whether the result of this id is there already. Only ids that a producer chose can have been used, and

@@ -187,7 +187,9 @@ pub struct DeadLetter {
     pub source: SourceRef,
     /// When it died.
     pub died_at: Timestamp,
-    /// The message as it came.
+    /// Size of the message as it came, bytes.
+    pub payload_bytes: u64,
+    /// The message as it came; empty where the letter would be larger than the server takes.
     #[serde(with = "payload_as_text_or_bytes")]
     pub payload: Vec<u8>,
 }

@@ -7,8 +7,11 @@ use crate::task::Priority;
 pub const TASKS: &str = "tasks.*";
 /// All tasks that workers hand back.
 pub const REROUTES: &str = "reroute.*";
-/// All results.
-pub const RESULTS: &str = "results.*.*";
+/// All results as they are stored.
+pub const RESULTS: &str = "result.*.*";
+/// What the server announces to subscribers once it is stored, and under which subject: `result.a.1` as
+/// `results.a.1`. A publish that it refuses is never announced, so subscribers see one result a task too.
+pub const ANNOUNCED: (&str, &str) = ("result.>", "results.>");
 /// The whole routing log.
 pub const ROUTES: &str = "route.*";
 /// All dead letters.
@@ -26,14 +29,14 @@ pub fn reroute(agent: &AgentName) -> String {
     format!("reroute.{agent}")
 }
 
-/// Where the result of a task is published.
+/// Where the result of a task is stored; subscribers get it on `results.<agent>.<task id>`.
 pub fn result(agent: &AgentName, task_id: &TaskId) -> String {
-    format!("results.{agent}.{task_id}")
+    format!("result.{agent}.{task_id}")
 }
 
-/// All results of one agent.
+/// All stored results of one agent.
 pub fn results_of(agent: &AgentName) -> String {
-    format!("results.{agent}.*")
+    format!("result.{agent}.*")
 }
 
 /// Where partial text of a task is published.

@@ -20,6 +20,8 @@ pub struct Work {
     pub task_id: TaskId,
     /// Who published it.
     pub agent: AgentName,
+    /// Sequence of the task in the TASKS stream: tells two tasks of the same id apart.
+    pub task_seq: u64,
     /// How many lanes this task has been put on before: 0 at first, one more at each reroute.
     pub hop: u16,
     /// Which step of the pipeline this is, if the task is one.

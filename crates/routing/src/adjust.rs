@@ -69,7 +69,14 @@ impl Router<'_> {
             *lane != choice.lane && is_served && !is_busy(lane)
         };
         let sentence = format!("`{}` has no room; another local lane takes it", choice.lane);
-        match Lanes::local(self.registry).strongest(work, score, self.policy, cause, &sentence, has_room) {
+        match Lanes::local(self.registry, self.fleet).strongest(
+            work,
+            score,
+            self.policy,
+            cause,
+            &sentence,
+            has_room,
+        ) {
             Ok(spilled) => moved(choice, spilled),
             Err(_) => choice,
         }

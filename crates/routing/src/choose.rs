@@ -6,6 +6,7 @@ use trilane_protocol::decision::{Adjustment, Candidate, CandidateVerdict, Reason
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{Decision, LaneName, ModelName, Usage, Work, Zone};
 
+use crate::fleet::FleetState;
 use crate::policy::{Policy, PrivatePin};
 use crate::registry::{Backend, Lane, Model, Registry};
 
@@ -17,6 +18,7 @@ const CHANCE_SLOPE: f64 = 10.0;
 #[derive(Debug)]
 pub(crate) struct Lanes<'a> {
     registry: &'a Registry,
+    fleet: &'a FleetState,
     lanes: Vec<(&'a LaneName, &'a Lane)>,
 }
 
@@ -61,14 +63,14 @@ impl Choice {
 
 impl<'a> Lanes<'a> {
     /// Every lane: for cleared work.
-    pub(crate) fn all(registry: &'a Registry) -> Self {
-        Self { registry, lanes: registry.lanes.iter().collect() }
+    pub(crate) fn all(registry: &'a Registry, fleet: &'a FleetState) -> Self {
+        Self { registry, fleet, lanes: registry.lanes.iter().collect() }
     }
 
     /// The lanes of the local zone: for private work, and for what falls back.
-    pub(crate) fn local(registry: &'a Registry) -> Self {
+    pub(crate) fn local(registry: &'a Registry, fleet: &'a FleetState) -> Self {
         let is_local = |(_, lane): &(&LaneName, &Lane)| lane.zone == Zone::Local;
-        Self { registry, lanes: registry.lanes.iter().filter(is_local).collect() }
+        Self { registry, fleet, lanes: registry.lanes.iter().filter(is_local).collect() }
     }
 
     /// The cheapest lane whose chance is good enough; where none is, the strongest that can take the work.
@@ -149,7 +151,7 @@ impl<'a> Lanes<'a> {
         reason: Reason,
         cause: &str,
     ) -> Result<Choice, TaskError> {
-        let local = Self::local(self.registry);
+        let local = Self::local(self.registry, self.fleet);
         local.strongest(
             work,
             score,
@@ -214,9 +216,16 @@ impl<'a> Lanes<'a> {
     }
 
     fn candidates(&self, work: &Work, score: &Score, policy: &Policy) -> Vec<Candidate> {
-        let weigh =
-            |(name, lane): &(&LaneName, &Lane)| self.weigh(name, lane, &lane.models[0], work, score, policy);
+        let weigh = |(name, lane): &(&'a LaneName, &'a Lane)| {
+            self.weigh(name, lane, self.model_of(name, lane), work, score, policy)
+        };
         self.lanes.iter().map(weigh).collect()
+    }
+
+    /// The first of the lane's models that a live worker serves; without any, the first.
+    fn model_of(&self, name: &LaneName, lane: &'a Lane) -> &'a ModelName {
+        let is_served = |model: &&ModelName| self.fleet.serves(name, model);
+        lane.models.iter().find(is_served).unwrap_or(&lane.models[0])
     }
 
     fn weigh(

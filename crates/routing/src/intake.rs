@@ -39,16 +39,18 @@ pub fn intake(
     limits: &TaskLimits,
 ) -> Result<Work, TaskError> {
     task.check(limits).map_err(|error| invalid(&error))?;
+    let deadline = deadline(task, origin, limits).map_err(|error| invalid(&error))?;
     let agent = agent_entry(&origin.agent, registry, policy)?;
     let model = pinned_model(task.model.as_ref(), agent, registry)?;
     Ok(Work {
         task_id: task_id(task, origin)?,
         agent: origin.agent.clone(),
+        task_seq: origin.sequence,
         hop: 0,
         step: None,
         encoding: origin.encoding,
         published_at: origin.published_at,
-        deadline: task.deadline.map(|deadline| deadline.resolve(origin.published_at)),
+        deadline,
         messages: conversation(task, agent),
         generation: task.generation(),
         sensitivity: task.sensitivity,
@@ -64,17 +66,36 @@ pub fn intake(
 }
 
 /// The task's own id, else the message id, else the stream sequence, which the publisher reads in its
-/// acknowledgement.
+/// acknowledgement. Ids of digits alone are the stream's, so that no task can be given another one's id.
 ///
 /// # Errors
-/// [`TaskError`] where the message id is to serve as task id and is none.
+/// [`TaskError`] where the id is no task id, or one of the stream's.
 pub fn task_id(task: &Task, origin: &Origin) -> Result<TaskId, TaskError> {
-    match (&task.id, &origin.message_id) {
-        (Some(id), _) => Ok(id.clone()),
-        (None, Some(header)) => TaskId::new(header.as_str())
-            .map_err(|error| invalid(&InvalidTask::new("Nats-Msg-Id", error.to_string()))),
-        (None, None) => Ok(sequence_id(origin.sequence)),
+    let (field, id) = match (&task.id, &origin.message_id) {
+        (Some(id), _) => ("id", Ok(id.clone())),
+        (None, Some(header)) => ("Nats-Msg-Id", TaskId::new(header.as_str())),
+        (None, None) => return Ok(sequence_id(origin.sequence)),
+    };
+    let id = id.map_err(|error| invalid(&InvalidTask::new(field, error.to_string())))?;
+    if id.as_str().bytes().all(|byte| byte.is_ascii_digit()) {
+        let expected = "ids of digits alone are given by the stream; put a letter into yours";
+        return Err(invalid(&InvalidTask::new(field, expected)));
     }
+    Ok(id)
+}
+
+/// The deadline as a time. However it was given, it may not outlive the result.
+fn deadline(task: &Task, origin: &Origin, limits: &TaskLimits) -> Result<Option<Timestamp>, InvalidTask> {
+    let Some(deadline) = task.deadline.map(|deadline| deadline.resolve(origin.published_at)) else {
+        return Ok(None);
+    };
+    let ahead_s = deadline.as_second().saturating_sub(origin.published_at.as_second());
+    if ahead_s > i64::try_from(limits.max_deadline_s).unwrap_or(i64::MAX) {
+        let expected =
+            format!("expected at most {} seconds ahead (limits.max_deadline_s)", limits.max_deadline_s);
+        return Err(InvalidTask::new("deadline", expected));
+    }
+    Ok(Some(deadline))
 }
 
 /// The id of a task without one: its stream sequence.

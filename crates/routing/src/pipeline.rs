@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use trilane_protocol::outcome::TaskError;
+use trilane_protocol::task::Step;
 use trilane_protocol::template;
 use trilane_protocol::work::{Spent, StepRef};
 use trilane_protocol::{Sensitivity, Task, TaskId, Work};
@@ -33,8 +34,11 @@ impl Pipeline {
         Self { task, base, outputs: Vec::new(), is_tainted: false }
     }
 
-    /// Takes the answer of step `index`. A repeated delivery changes nothing.
-    pub fn finish_step(&mut self, index: u16, text: String) {
+    /// Takes the answer of a step. A repeated delivery changes nothing, and what was private taints all that
+    /// follows.
+    pub fn finish_step(&mut self, done: &Work, text: String) {
+        self.is_tainted |= done.sensitivity == Some(Sensitivity::Private);
+        let index = done.step.as_ref().map_or(0, |step| step.index);
         if usize::from(index) == self.outputs.len() {
             self.outputs.push(text);
         }
@@ -55,7 +59,11 @@ impl Pipeline {
         let step = self.task.steps.get(index).ok_or_else(|| {
             TaskError::new("pipeline_over", "this pipeline has no step left; its result is on its way")
         })?;
-        let agent = agent_entry(step.agent.as_ref().unwrap_or(&self.base.agent), registry, policy)?;
+        let own = agent_entry(&self.base.agent, registry, policy)?;
+        let agent = match &step.agent {
+            Some(name) => agent_entry(name, registry, policy)?,
+            None => own,
+        };
         let named = step.model.as_ref().or(self.task.model.as_ref().filter(|_| step.agent.is_none()));
         let prompt =
             template::render(&step.prompt, self.task.prompt.as_deref().unwrap_or_default(), |name| {
@@ -72,7 +80,7 @@ impl Pipeline {
             }),
             messages: with_system_prompt(agent, vec![user_message(prompt)]),
             generation: step.settings.clone().or(&self.task.generation()),
-            sensitivity: self.sensitivity(step.sensitivity, agent, policy),
+            sensitivity: self.sensitivity(step, agent, own, policy),
             complexity: step.complexity.or(self.task.complexity),
             model: pinned_model(named, agent, registry)?,
             ..self.base.clone()
@@ -80,11 +88,13 @@ impl Pipeline {
         Ok((work, agent))
     }
 
-    /// The most private of the step, the task, their agents and everything that went before.
-    fn sensitivity(&self, step: Option<Sensitivity>, agent: &Agent, policy: &Policy) -> Option<Sensitivity> {
-        let task = self.task.sensitivity.or(agent.sensitivity).unwrap_or(policy.untagged);
+    /// The most private of the task, the step, the step's agent and everything that went before. What the
+    /// task says, or its own agent where it is silent, is the floor: a step's agent can only raise it.
+    fn sensitivity(&self, step: &Step, agent: &Agent, own: &Agent, policy: &Policy) -> Option<Sensitivity> {
+        let task = self.task.sensitivity.or(own.sensitivity).unwrap_or(policy.untagged);
         let taint = if self.is_tainted { Sensitivity::Private } else { Sensitivity::Public };
-        Some(task.max(taint).max(step.unwrap_or(Sensitivity::Public)))
+        let raised = [step.sensitivity, step.agent.as_ref().and(agent.sensitivity)];
+        raised.into_iter().flatten().chain([task, taint]).max()
     }
 }
 

@@ -124,7 +124,7 @@ impl Router<'_> {
         returned: Option<&Returned>,
         now: Timestamp,
     ) -> Result<Route, Box<Rejected>> {
-        let lanes = Lanes::local(self.registry);
+        let lanes = Lanes::local(self.registry, self.fleet);
         match self.choose(private.work(), &lanes, &score, returned) {
             Ok(choice) => {
                 let decision = choice.into_decision(private.report().clone(), score, self.policy, now);
@@ -141,7 +141,7 @@ impl Router<'_> {
         returned: Option<&Returned>,
         now: Timestamp,
     ) -> Result<Route, Box<Rejected>> {
-        let lanes = Lanes::all(self.registry);
+        let lanes = Lanes::all(self.registry, self.fleet);
         match self.choose(cleared.work(), &lanes, &score, returned) {
             Ok(choice) => {
                 let decision = choice.into_decision(cleared.report().clone(), score, self.policy, now);

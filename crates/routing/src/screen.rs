@@ -25,6 +25,7 @@ use trilane_protocol::decision::{Finding, FindingSource, ScreenReport};
 use trilane_protocol::{Sensitivity, Work};
 
 use crate::detect::Detectors;
+use crate::detect::fold::fold;
 use crate::policy::Policy;
 use crate::registry::Agent;
 
@@ -135,8 +136,8 @@ fn declared(work: &Work, agent: &Agent, policy: &Policy) -> Option<Finding> {
 
 fn private_tags<'a>(work: &'a Work, policy: &'a Policy) -> impl Iterator<Item = Finding> + 'a {
     let is_private = |tag: &&String| {
-        let tag = tag.trim();
-        policy.private_tags.iter().any(|private| private.trim().eq_ignore_ascii_case(tag))
+        let spelled = spelling(tag);
+        policy.private_tags.iter().any(|private| spelling(private) == spelled)
     };
     work.tags.iter().filter(is_private).map(|tag| Finding {
         source: FindingSource::Tag,
@@ -145,8 +146,16 @@ fn private_tags<'a>(work: &'a Work, policy: &'a Policy) -> impl Iterator<Item = 
     })
 }
 
+/// How tags are compared: without regard to case, disguises, a leading `#`, and what stands between words.
+fn spelling(tag: &str) -> String {
+    let is_separator = |character: char| character.is_whitespace() || "_-.#/".contains(character);
+    let folded = fold(tag).to_lowercase();
+    folded.split(is_separator).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+}
+
 /// Everything that a cloud lane would be shown: the conversation, but also stop texts, schema, tags and
-/// metadata, which are as good a hiding place for a secret.
+/// metadata, which are as good a hiding place for a secret. Parts of a kind are read once more as one text,
+/// since a secret cut in two is still there.
 fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
     let mut hits = std::collections::BTreeMap::<&'static str, u32>::new();
     let mut scan = |text: &str| {
@@ -154,9 +163,15 @@ fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
             *hits.entry(hit.kind.as_str()).or_default() += hit.count;
         }
     };
-    work.messages.iter().for_each(|message| scan(&message.content));
-    work.generation.stop.iter().for_each(|text| scan(text));
-    work.tags.iter().for_each(|text| scan(text));
+    let messages: Vec<&str> = work.messages.iter().map(|message| message.content.as_str()).collect();
+    let stops: Vec<&str> = work.generation.stop.iter().map(String::as_str).collect();
+    let tags: Vec<&str> = work.tags.iter().map(String::as_str).collect();
+    for parts in [messages, stops, tags] {
+        parts.iter().for_each(|part| scan(part));
+        if parts.len() > 1 {
+            scan(&parts.concat());
+        }
+    }
     work.generation.json_schema.iter().for_each(|schema| scan(&texts_of(schema)));
     work.metadata.iter().for_each(|(key, value)| scan(&format!("{key}: {}", texts_of(value))));
     let finding = |(kind, count): (&str, u32)| Finding {

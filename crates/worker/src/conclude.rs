@@ -10,7 +10,7 @@ use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::LaneMessage;
 use trilane_protocol::{LaneName, Status, TaskResult};
 
-use crate::verdict::Verdict;
+use crate::verdict::{self, Attempt, Verdict};
 
 /// Longest delay between two tries to write an outcome while the server cannot be reached.
 const MAX_WRITE_DELAY: Duration = Duration::from_secs(5);
@@ -26,11 +26,15 @@ pub(crate) struct Conclusion<'a> {
 
 impl Conclusion<'_> {
     /// Carries out `verdict`. The answer is not thrown away because the server is gone for a while: writing
-    /// is tried again until it succeeds or this worker has to stop.
-    pub(crate) async fn carry_out(&self, message: &LaneMessage, verdict: Verdict) {
+    /// is tried again until it succeeds or this worker has to stop. What the server will never take becomes a
+    /// failure that it does take.
+    pub(crate) async fn carry_out(&self, message: &LaneMessage, mut verdict: Verdict, attempt: Attempt) {
         let mut delay = Duration::from_millis(200);
         while let Err(error) = self.write(message, &verdict).await {
             tracing::warn!(%error, task_id = %message.work.task_id, "an outcome is not stored yet; trying again");
+            if !error.is_retryable() {
+                verdict = verdict::refused(message, TaskError::new("too_large", error.to_string()), attempt);
+            }
             tokio::select! {
                 () = tokio::time::sleep(delay) => delay = (delay * 2).min(MAX_WRITE_DELAY),
                 () = self.drained.cancelled() => return self.delivery.hand_back().await,
@@ -59,8 +63,8 @@ impl Conclusion<'_> {
 
     async fn acknowledge(&self, verdict: &Verdict) {
         match verdict {
-            Verdict::Report(_) | Verdict::Reroute(_) => self.delivery.ack().await,
-            Verdict::ReportAndBury(_) => self.delivery.terminate().await,
+            Verdict::Report(_) | Verdict::Reroute(_) => drop(self.delivery.ack().await),
+            Verdict::ReportAndBury(_) => drop(self.delivery.terminate().await),
             Verdict::Retry(delay) => {
                 metrics::counter!("trilane_retries_total", "lane" => self.lane.to_string()).increment(1);
                 self.delivery.retry_after(*delay).await;
@@ -80,8 +84,17 @@ impl Conclusion<'_> {
         };
         match reported {
             Reported::Stored => count(result),
+            // A first delivery cannot have stored it: another task has used the id, and this answer would be
+            // gone without a trace.
+            Reported::AlreadyThere if self.delivery.deliveries == 1 => {
+                let text = "another task of this agent has used the id; its result stands, and this answer is dropped";
+                let task = Some((&message.work.agent, &message.work.task_id));
+                let error = TaskError::new("id_reused", text);
+                self.broker.bury(self.delivery, self.lane.as_str(), task, error).await?;
+                tracing::warn!(task_id = %result.task_id, agent = %result.agent, "a task id is used twice");
+            }
             Reported::AlreadyThere => {
-                tracing::info!(task_id = %result.task_id, agent = %result.agent, "the task has a result already; this one is dropped");
+                tracing::info!(task_id = %result.task_id, agent = %result.agent, "the task has its result already");
             }
         }
         Ok(())

@@ -145,8 +145,8 @@ async fn handle<R: Runner>(shared: Arc<Shared<R>>, slotted: Slotted) {
     let ack_wait = Duration::from_secs(shared.config.registry.lanes[&shared.spec.lane].ack_wait_s);
     lease::hold(&delivery, ack_wait, async {
         let Some(message) = read(&shared, &delivery).await else { return };
-        let verdict = judge(&shared, &delivery, &message).await;
-        shared.conclusion(&delivery).carry_out(&message, verdict).await;
+        let (verdict, attempt) = judge(&shared, &delivery, &message).await;
+        shared.conclusion(&delivery).carry_out(&message, verdict, attempt).await;
     })
     .await;
     drop(in_progress);
@@ -161,7 +161,7 @@ async fn read<R: Runner>(shared: &Shared<R>, delivery: &Delivery) -> Option<Lane
             tracing::error!(%error, "a lane message does not read; is another version publishing?");
             let error = TaskError::new("malformed_lane_message", error.to_string());
             match shared.broker.bury(delivery, shared.spec.lane.as_str(), None, error).await {
-                Ok(()) => delivery.terminate().await,
+                Ok(()) => drop(delivery.terminate().await),
                 Err(_) => delivery.retry_after(retry::delay(&shared.config.worker, 1, None)).await,
             }
             None
@@ -169,7 +169,11 @@ async fn read<R: Runner>(shared: &Shared<R>, delivery: &Delivery) -> Option<Lane
     }
 }
 
-async fn judge<R: Runner>(shared: &Shared<R>, delivery: &Delivery, message: &LaneMessage) -> Verdict {
+async fn judge<R: Runner>(
+    shared: &Shared<R>,
+    delivery: &Delivery,
+    message: &LaneMessage,
+) -> (Verdict, Attempt) {
     let started_at = Timestamp::now();
     let deliveries = u32::try_from(delivery.deliveries).unwrap_or(u32::MAX);
     let max_attempts = shared.config.registry.lanes[&shared.spec.lane].max_attempts;
@@ -181,7 +185,7 @@ async fn judge<R: Runner>(shared: &Shared<R>, delivery: &Delivery, message: &Lan
         retry_delay: retry::delay(&shared.config.worker, deliveries, None),
     };
     if let Err(error) = may_run(&shared.spec, message, deliveries, max_attempts) {
-        return verdict::refused(message, error, attempt);
+        return (verdict::refused(message, error, attempt), attempt);
     }
     let outcome = if message.work.deadline.is_some_and(|deadline| deadline <= started_at) {
         Outcome::DeadlinePassed(message.work.spent.clone())
@@ -193,7 +197,7 @@ async fn judge<R: Runner>(shared: &Shared<R>, delivery: &Delivery, message: &Lan
         tracing::warn!(task_id = %message.work.task_id, code = error.code, deliveries, %error, "an attempt failed");
     }
     attempt.ended_at = Timestamp::now();
-    verdict::verdict(message, outcome, attempt)
+    (verdict::verdict(message, outcome, attempt), attempt)
 }
 
 /// What must hold before anything is run. The zone is checked again here, at the other end of the wire.

@@ -193,7 +193,7 @@ mod tests {
         let lane = if zone == "cloud" { "cloud" } else { "local-fast" };
         let json = serde_json::json!({
             "work": {
-                "task_id": "t", "agent": "a", "hop": 2, "encoding": "json",
+                "task_id": "t", "agent": "a", "task_seq": 9, "hop": 2, "encoding": "json",
                 "published_at": "1970-01-01T00:00:00Z", "messages": [], "generation": {},
                 "sensitivity": "public", "tags": [], "priority": "normal", "stream": false, "model": model,
                 "spent": {"attempts": 1, "cost_usd": 0.5,

@@ -64,6 +64,7 @@ fn assignment() -> Assignment {
     let work = Work {
         task_id: "t".parse().unwrap(),
         agent: "a".parse().unwrap(),
+        task_seq: 1,
         hop: 0,
         step: None,
         encoding: Encoding::Json,

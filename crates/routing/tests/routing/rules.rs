@@ -53,7 +53,11 @@ fn silence_is_filled_by_the_agent_and_then_by_the_policy() {
 fn a_private_tag_counts_whatever_its_case_and_the_task_s_own_word() {
     let world = World::shipped();
     let tagged = |tag: &str| Work { tags: vec![tag.to_owned()], ..public("x", 1.0) };
-    assert_routes(&world, tagged(" LEGAL "), ("local-deep", "strongest"));
+    for spelled in
+        [" LEGAL ", "#legal", "le\u{200b}gal", "Client Document", "client_document", "client.document"]
+    {
+        assert_routes(&world, tagged(spelled), ("local-deep", "strongest"));
+    }
     assert_routes(&world, tagged("newsletter"), ("cloud", "good_enough"));
 }
 
@@ -158,4 +162,24 @@ fn a_decision_records_what_it_rests_on() {
     assert!(decision.explanation.contains("no live worker of `cloud`"), "{}", decision.explanation);
     let cold = world.route(Work { complexity: None, ..public("Why? Prove it.", 0.0) }, None).unwrap();
     assert!(!cold.message().decision.score.contributions.is_empty());
+}
+
+#[test]
+fn a_secret_cut_in_two_is_still_there() {
+    let world = World::shipped();
+    let mut stops = public("x", 1.0);
+    stops.generation.stop = vec!["4111 1111 ".into(), "1111 1111".into()];
+    assert_routes(&world, stops, ("local-deep", "strongest"));
+    let mut turns = public("NN7EXAMPLE", 1.0);
+    turns.messages.insert(0, public("AKIAIOSFOD", 1.0).messages.remove(0));
+    assert_routes(&world, turns, ("local-deep", "strongest"));
+}
+
+#[test]
+fn a_lane_is_weighed_by_the_first_model_that_somebody_serves() {
+    let mut world = World::shipped();
+    world.lane("cloud").served = vec!["gpt-4o".parse().unwrap()];
+    let route = world.route(public("x", 1.0), None).unwrap();
+    assert_eq!(route.message().decision.model.as_str(), "gpt-4o");
+    assert_eq!(route.message().decision.lane, lane("cloud"));
 }

@@ -65,6 +65,7 @@ pub(crate) fn public(prompt: &str, complexity: f64) -> Work {
     Work {
         task_id: "t".parse().unwrap(),
         agent: "a".parse().unwrap(),
+        task_seq: 1,
         hop: 0,
         step: None,
         encoding: Encoding::Json,
