@@ -29,6 +29,7 @@ use std::time::Instant;
 use clap::Args;
 use tokio::sync::mpsc;
 use trilane_broker::Broker;
+use trilane_protocol::heartbeat::Heartbeat;
 use trilane_protocol::{ModelName, Zone};
 use trilane_routing::registry::Registry;
 use trilane_service::Config;
@@ -181,7 +182,7 @@ impl Fleet<'_> {
     /// Brings everything up, runs the sample, and then goes on for ever unless it is told `--once`.
     async fn work(&mut self, plan: &Plan, samples: Vec<Submission>) -> anyhow::Result<()> {
         let started = Instant::now();
-        let broker = self.bring_up(plan).await?;
+        let (broker, ready) = self.bring_up(plan).await?;
         self.is_up.set(true);
         plan.left_out.iter().for_each(|left_out| eprintln!("{left_out}"));
         eprintln!(
@@ -190,7 +191,7 @@ impl Fleet<'_> {
             crate::configuration::without_credentials(&self.config.nats.url),
             self.store.logs().display()
         );
-        eprint!("{}", ready::summary(plan, self.config));
+        eprint!("{}", ready::summary(&ready));
         if !samples.is_empty() {
             sample::run(&broker, samples, self.args.json, self.args.once).await?;
         }
@@ -206,7 +207,7 @@ impl Fleet<'_> {
 
     /// Workers first: a classifier that starts before them would think that nobody serves the cloud lane, and
     /// keep its tasks at home.
-    async fn bring_up(&mut self, plan: &Plan) -> anyhow::Result<Broker> {
+    async fn bring_up(&mut self, plan: &Plan) -> anyhow::Result<(Broker, Vec<Heartbeat>)> {
         if self.args.nats.is_none() {
             nats::check_address(self.config).await?;
             let program = nats::program(self.config).await?;
@@ -219,9 +220,9 @@ impl Fleet<'_> {
         let broker = nats::connect(self.config, self.args.nats.is_some()).await?;
         provision::apply(&broker, self.config).await?;
         let workers = plan.workers.iter().map(|worker| (worker, self.workers.keep(worker.child.clone())));
-        ready::wait(&broker, workers.collect()).await?;
+        let ready = ready::wait(&broker, workers.collect()).await?;
         self.workers.keep(plan.classifier.clone());
-        Ok(broker)
+        Ok((broker, ready))
     }
 
     /// Workers and classifier drain while the server still runs; it ends last.

@@ -12,9 +12,8 @@ use trilane_broker::Broker;
 use trilane_broker::workers::WorkerChange;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_protocol::{LaneName, ModelName};
-use trilane_service::Config;
 
-use super::plan::{Plan, PlannedWorker};
+use super::plan::PlannedWorker;
 use super::supervisor::ProcessId;
 use crate::output;
 
@@ -31,7 +30,11 @@ Ctrl-C drains and stops.
 
 /// Waits until each of these processes says that it takes tasks. There is no bound: loading a large model takes
 /// what it takes, and a process that cannot is told apart by its crash loop.
-pub(super) async fn wait(broker: &Broker, workers: Vec<(&PlannedWorker, ProcessId)>) -> anyhow::Result<()> {
+pub(super) async fn wait(
+    broker: &Broker,
+    workers: Vec<(&PlannedWorker, ProcessId)>,
+) -> anyhow::Result<Vec<Heartbeat>> {
+    let mut ready = Vec::with_capacity(workers.len());
     let started = Instant::now();
     let mut missing: BTreeMap<LaneName, (&PlannedWorker, ProcessId)> =
         workers.into_iter().map(|(worker, pid)| (worker.lane.clone(), (worker, pid))).collect();
@@ -46,14 +49,15 @@ pub(super) async fn wait(broker: &Broker, workers: Vec<(&PlannedWorker, ProcessI
         if !missing.get(&heartbeat.lane).is_some_and(|(_, pid)| is_ready(&heartbeat, *pid.borrow())) {
             continue;
         }
-        if let Some((worker, _)) = missing.remove(&heartbeat.lane) {
-            let line = format!("{} is ready after {}", named(worker), output::length(started.elapsed()));
-            bar.suspend(|| eprintln!("{line}"));
-            show(&bar, &missing);
-        }
+        missing.remove(&heartbeat.lane);
+        let line = format!("{} is ready after {}", named(&heartbeat), output::length(started.elapsed()));
+        bar.suspend(|| eprintln!("{line}"));
+        show(&bar, &missing);
+        ready.push(*heartbeat);
     }
     bar.finish_and_clear();
-    Ok(())
+    ready.sort_by(|a, b| a.lane.cmp(&b.lane));
+    Ok(ready)
 }
 
 /// Workers of other hosts may serve the same lane of a server that runs already; only ours are waited for.
@@ -61,25 +65,19 @@ fn is_ready(heartbeat: &Heartbeat, pid: Option<u32>) -> bool {
     heartbeat.state == WorkerState::Ready && pid == Some(heartbeat.pid)
 }
 
-/// The lanes with their models and slots, a line each.
-pub(super) fn summary(plan: &Plan, config: &Config) -> String {
+/// The lanes with what their workers really serve, a line each.
+pub(super) fn summary(ready: &[Heartbeat]) -> String {
     let mut text = String::new();
-    let width = plan.workers.iter().map(|worker| worker.lane.as_str().len()).max().unwrap_or(0);
-    for worker in &plan.workers {
-        let slots: u64 = worker
-            .models
-            .iter()
-            .filter_map(|name| config.registry.models.get(name))
-            .map(|model| u64::from(model.slots))
-            .sum();
+    let width = ready.iter().map(|worker| worker.lane.as_str().len()).max().unwrap_or(0);
+    for worker in ready {
         let lane = worker.lane.as_str();
         // Writing to a string never fails.
-        let _ = writeln!(text, "  {lane:<width$}  {}, {slots} slots", joined(&worker.models));
+        let _ = writeln!(text, "  {lane:<width$}  {}, {} slots", joined(&worker.models), worker.slots);
     }
     text
 }
 
-fn named(worker: &PlannedWorker) -> String {
+fn named(worker: &Heartbeat) -> String {
     format!("{} ({})", worker.lane, joined(&worker.models))
 }
 
@@ -98,6 +96,6 @@ fn spinner() -> ProgressBar {
 }
 
 fn show(bar: &ProgressBar, missing: &BTreeMap<LaneName, (&PlannedWorker, ProcessId)>) {
-    let names: Vec<String> = missing.values().map(|(worker, _)| named(worker)).collect();
+    let names: Vec<&str> = missing.keys().map(LaneName::as_str).collect();
     bar.set_message(format!("starting {}", names.join(", ")));
 }
