@@ -154,8 +154,8 @@ fn spelling(tag: &str) -> String {
 }
 
 /// Everything that a cloud lane would be shown: the conversation, but also stop texts, schema, tags and
-/// metadata, which are as good a hiding place for a secret. Parts of a kind are read once more as one text,
-/// since a secret cut in two is still there.
+/// metadata, which are as good a hiding place for a secret. Where parts of a kind meet is read once more, since a
+/// secret cut in two is still there.
 fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
     let mut hits = std::collections::BTreeMap::<&'static str, u32>::new();
     let mut scan = |text: &str| {
@@ -169,7 +169,7 @@ fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
     for parts in [messages, stops, tags] {
         parts.iter().for_each(|part| scan(part));
         if parts.len() > 1 {
-            scan(&parts.concat());
+            scan(&seams(&parts));
         }
     }
     work.generation.json_schema.iter().for_each(|schema| scan(&texts_of(schema)));
@@ -180,6 +180,29 @@ fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
         count,
     };
     hits.into_iter().map(finding).collect()
+}
+
+/// Bytes at each end of a part that are read together with its neighbours; longer than any secret that a
+/// detector knows by more than its head.
+const SEAM_BYTES: usize = 256;
+
+/// The parts put together without a gap, the inside of long ones left out.
+fn seams(parts: &[&str]) -> String {
+    let mut joined = String::new();
+    for part in parts {
+        let mut inside =
+            (SEAM_BYTES..part.len().saturating_sub(SEAM_BYTES)).filter(|at| part.is_char_boundary(*at));
+        let (first, last) = (inside.clone().next(), inside.next_back());
+        match (first, last) {
+            (Some(first), Some(last)) => {
+                joined.push_str(&part[..first]);
+                joined.push_str("\n\n");
+                joined.push_str(&part[last..]);
+            }
+            _ => joined.push_str(part),
+        }
+    }
+    joined
 }
 
 /// All texts and numbers of a JSON value, unescaped, a line each. The depth is bounded by the decoder.

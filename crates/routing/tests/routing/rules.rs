@@ -172,6 +172,9 @@ fn a_secret_cut_in_two_is_still_there() {
     assert_routes(&world, stops, ("local-deep", "strongest"));
     let mut turns = public("NN7EXAMPLE", 1.0);
     turns.messages.insert(0, public("AKIAIOSFOD", 1.0).messages.remove(0));
+    assert_routes(&world, turns.clone(), ("local-deep", "strongest"));
+    turns.messages[0].content.insert_str(0, &"Überlänge ".repeat(400));
+    turns.messages[1].content.push_str(&" Überlänge".repeat(400));
     assert_routes(&world, turns, ("local-deep", "strongest"));
 }
 
