@@ -256,7 +256,7 @@ impl Status {
             Self::Present => "present",
             Self::Mismatched => "mismatched",
             Self::Missing => "missing",
-            Self::Served => "served",
+            Self::Served => "no file",
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn length(length: Duration) -> String {
 
 /// Dollars as people read them: nothing is `-`, and a hundredth of a cent still shows.
 pub(crate) fn dollars(usd: f64) -> String {
-    if usd == 0.0 { "-".into() } else { format!("${usd:.4}") }
+    if usd == 0.0 { "$0".into() } else { format!("${usd:.4}") }
 }
 
 /// The beginning of a text on one line, cut at `most` characters.
@@ -65,7 +65,7 @@ mod tests {
             [length(millis(7)), length(millis(3_440)), length(millis(125_000))],
             ["7 ms", "3.4 s", "2 min 5 s"]
         );
-        assert_eq!([dollars(0.0), dollars(0.00012)], ["-", "$0.0001"]);
+        assert_eq!([dollars(0.0), dollars(0.00012)], ["$0", "$0.0001"]);
         assert_eq!(beginning("a  b\nc", 5), "a b c");
         assert_eq!(beginning("ä b c d", 4), "ä b…");
     }

@@ -199,7 +199,8 @@ impl Fleet<'_> {
         match self.args.once {
             true => Ok(()),
             false => {
-                eprint!("{}", ready::USAGE);
+                let url = crate::configuration::without_credentials(&self.config.nats.url);
+                eprint!("{}", ready::usage(&url.to_string()));
                 std::future::pending().await
             }
         }

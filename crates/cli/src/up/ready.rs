@@ -20,13 +20,24 @@ use crate::output;
 /// Between two moves of the spinner.
 const SPINNER_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How tasks get in and answers out.
-pub(super) const USAGE: &str = "\
-  trilane submit --wait 'Rewrite this politely: no.'
-  nats pub tasks.me '{\"prompt\":\"Rewrite this politely: no.\"}'   (answers: nats sub 'results.me.>')
+/// Where a client looks that is told nothing.
+const USUAL_URL: &str = "nats://127.0.0.1:4222";
+
+/// How tasks get in and answers out. `url` holds no credentials.
+pub(super) fn usage(url: &str) -> String {
+    let elsewhere = match url {
+        USUAL_URL => String::new(),
+        _ => format!("  export TRILANE__NATS__URL={url} NATS_URL={url}      (in each terminal)\n"),
+    };
+    format!(
+        "{elsewhere}\
+  \x20 trilane submit --wait 'Rewrite this politely: no.'
+  nats pub tasks.me '{{\"prompt\":\"Rewrite this politely: no.\"}}'   (answers: nats sub 'results.me.>')
   trilane lanes, trilane results --follow, trilane doctor
 Ctrl-C drains and stops.
-";
+"
+    )
+}
 
 /// Waits until each of these processes says that it takes tasks. There is no bound: loading a large model takes
 /// what it takes, and a process that cannot is told apart by its crash loop.
