@@ -101,7 +101,7 @@ fn runner(engine: Engine, template: &str) -> LlamaRunner {
 fn assignment(generation: &serde_json::Value) -> Assignment {
     let now = Timestamp::UNIX_EPOCH;
     let work = json!({
-        "task_id": "t1", "agent": "agent", "hop": 0, "encoding": "json", "published_at": now,
+        "task_id": "t1", "agent": "agent", "task_seq": 1, "hop": 0, "encoding": "json", "published_at": now,
         "messages": [{"role": "user", "content": "hello"}], "generation": generation,
         "sensitivity": "private", "tags": [], "priority": "normal", "stream": true,
         "spent": {"attempts": 0, "usage": {"prompt_tokens": 0, "completion_tokens": 0, "cached_tokens": 0}, "cost_usd": 0.0},
