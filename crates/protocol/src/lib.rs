@@ -11,7 +11,7 @@
 //! * [`decision`]: the chosen lane with every number that led to it
 //! * [`outcome`]: the result, partial text and dead letters
 //! * [`heartbeat`]: what a worker says of itself
-//! * [`subjects`]: every subject name, in one place
+//! * [`subjects`]: every subject name, in one place, and [`streams`]: what keeps them
 //! * [`codec`]: MessagePack and JSON, strictly decoded
 //! * [`nearest`]: "did you mean" for unknown names
 
@@ -23,6 +23,7 @@ pub mod limits;
 pub mod names;
 pub mod nearest;
 pub mod outcome;
+pub mod streams;
 pub mod subjects;
 pub mod task;
 pub mod template;
