@@ -10,11 +10,13 @@
 //! * [`work`]: one routable unit made from a task, and the messages between classifier and workers
 //! * [`decision`]: the chosen lane with every number that led to it
 //! * [`outcome`]: the result, partial text and dead letters
+//! * [`chain`]: the routing log as segments that name each other's hash
 //! * [`heartbeat`]: what a worker says of itself
 //! * [`subjects`]: every subject name, in one place
 //! * [`codec`]: MessagePack and JSON, strictly decoded
 //! * [`nearest`]: "did you mean" for unknown names
 
+pub mod chain;
 pub mod codec;
 pub mod decision;
 pub mod generation;
