@@ -11,6 +11,7 @@ mod old_server;
 mod pipelines;
 mod privacy;
 mod processes;
+mod producer;
 mod providers;
 mod real_model;
 mod streamed;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -115,8 +115,15 @@ fn log_path(folder: &Path) -> PathBuf {
 fn binary_path(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(path.exists(), "{} is not there; run `cargo build -p {name}`", path.display());
+    assert!(path.exists(), "{} is not there; run `cargo build --workspace --bins`", path.display());
     path
+}
+
+/// The command `trilane` against the server at `url`, at work in the background.
+pub(crate) fn trilane(url: &str, arguments: &[&str]) -> tokio::task::JoinHandle<Output> {
+    let mut command = Command::new(binary_path("trilane"));
+    command.env("TRILANE__NATS__URL", url).args(arguments).stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().unwrap())
 }
 
 /// A command of the Python with the test tools.

@@ -8,8 +8,9 @@
 //! * [`lanes`]: what the classifier puts on lanes; cloud lanes take cloud routes and nothing else
 //! * [`delivery`]: one message in hand, and what may become of it
 //! * [`pull`]: messages for free slots only, by priority
+//! * [`logs`]: one reader for what has happened
 //! * [`results`]: exactly one result a task
-//! * [`browse`]: stored results and partial text, for those who look
+//! * [`browse`]: stored and announced results and partial text, for those who look
 //! * [`dead`]: dead letters
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
@@ -21,6 +22,7 @@ pub mod dead;
 pub mod delivery;
 pub mod depth;
 pub mod lanes;
+pub mod logs;
 pub mod pipelines;
 pub mod provision;
 pub mod publish;

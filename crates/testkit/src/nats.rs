@@ -10,6 +10,9 @@ use crate::eventually::eventually;
 /// Names the server binary; `scripts/test` sets it.
 const BINARY_VARIABLE: &str = "TRILANE_NATS_SERVER";
 
+/// Its configuration, in its folder, where it has one.
+const CONFIG_FILE: &str = "server.conf";
+
 /// A running server.
 #[derive(Debug)]
 pub struct NatsServer {
@@ -25,6 +28,18 @@ impl NatsServer {
     /// Where no server binary can be found or started.
     pub async fn start() -> Self {
         let store = TempDir::new().expect("a temporary folder can be made");
+        let child = spawn(store.path(), -1);
+        let port = announced_port(store.path(), child.id()).await;
+        Self { child, store, port }
+    }
+
+    /// Starts a server with a configuration file of its own, such as one with permissions.
+    ///
+    /// # Panics
+    /// Where no server binary can be found or started, or it refuses the file.
+    pub async fn start_with_config(text: &str) -> Self {
+        let store = TempDir::new().expect("a temporary folder can be made");
+        std::fs::write(store.path().join(CONFIG_FILE), text).expect("a temporary file can be written");
         let child = spawn(store.path(), -1);
         let port = announced_port(store.path(), child.id()).await;
         Self { child, store, port }
@@ -61,7 +76,10 @@ impl Drop for NatsServer {
 
 fn spawn(store: &Path, port: i32) -> Child {
     let binary = binary();
+    let file = store.join(CONFIG_FILE);
+    let configured = file.exists().then(|| ["-c".into(), file.into_os_string()]);
     Command::new(&binary)
+        .args(configured.into_iter().flatten())
         .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string()])
         .arg("-sd")
         .arg(store)
