@@ -77,7 +77,7 @@ impl Broker {
     /// [`PublishError`] where the log cannot be written.
     pub async fn log_route(&self, record: &RouteRecord) -> Result<Stored, PublishError> {
         let message = Outgoing {
-            subject: subjects::route(&record.decision.lane),
+            subject: subjects::route(&record.classifier),
             payload: Encoding::Json.encode(record).into(),
             encoding: Encoding::Json,
             message_id: Some(format!("route.{}.{}.{}", record.agent, record.task_id, record.hop)),

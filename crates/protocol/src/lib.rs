@@ -12,7 +12,7 @@
 //! * [`outcome`]: the result, partial text and dead letters
 //! * [`chain`]: the routing log as segments that name each other's hash
 //! * [`heartbeat`]: what a worker says of itself
-//! * [`subjects`]: every subject name, in one place
+//! * [`subjects`]: every subject name, in one place, and [`streams`]: what keeps them
 //! * [`codec`]: MessagePack and JSON, strictly decoded
 //! * [`nearest`]: "did you mean" for unknown names
 
@@ -25,6 +25,7 @@ pub mod limits;
 pub mod names;
 pub mod nearest;
 pub mod outcome;
+pub mod streams;
 pub mod subjects;
 pub mod task;
 pub mod template;

@@ -12,6 +12,20 @@ pub const RESULTS: &str = "result.*.*";
 /// What the server announces to subscribers once it is stored, and under which subject: `result.a.1` as
 /// `results.a.1`. A publish that it refuses is never announced, so subscribers see one result a task too.
 pub const ANNOUNCED: (&str, &str) = ("result.>", "results.>");
+/// All partial text.
+pub const PARTIALS: &str = "partial.*.*";
+/// How tasks ended, as cloud workers hand it in.
+pub const RETURNED: &str = "return.*";
+/// Everything that producers no longer want.
+pub const CANCELS: &str = "cancel.*.*";
+/// Everything that workers need not run any more.
+pub const CANCELLED: &str = "cancelled.*";
+/// The whole ledger.
+pub const SPENDING: &str = "spend.*.*";
+/// Tasks that are not due yet, as schedules.
+pub const LATER: &str = "later.*";
+/// Tasks that have become due.
+pub const DUE: &str = "due.*";
 /// The whole routing log.
 pub const ROUTES: &str = "route.*";
 /// All dead letters.
@@ -27,6 +41,26 @@ pub fn task(agent: &AgentName) -> String {
 /// Where workers hand back an agent's task.
 pub fn reroute(agent: &AgentName) -> String {
     format!("reroute.{agent}")
+}
+
+/// Where cloud workers hand in how an agent's task ended.
+pub fn returned(agent: &AgentName) -> String {
+    format!("return.{agent}")
+}
+
+/// Where a task is cancelled.
+pub fn cancel(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("cancel.{agent}.{task_id}")
+}
+
+/// Where workers hear that a task is cancelled. A hash, since the cloud zone hears it too.
+pub fn cancelled(hash: &str) -> String {
+    format!("cancelled.{hash}")
+}
+
+/// Where a task's spending is booked.
+pub fn spending(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("spend.{agent}.{task_id}")
 }
 
 /// Where the result of a task is stored; subscribers get it on `results.<agent>.<task id>`.
@@ -59,9 +93,9 @@ pub fn lane_all(lane: &LaneName) -> String {
     format!("lane.{lane}.*")
 }
 
-/// Where a decision for a lane is logged.
-pub fn route(lane: &LaneName) -> String {
-    format!("route.{lane}")
+/// Where a classifier logs its decisions.
+pub fn route(classifier: &str) -> String {
+    format!("route.{classifier}")
 }
 
 /// Where a message dies: a lane, or [`INTAKE`].
@@ -69,10 +103,15 @@ pub fn dead(place: &str) -> String {
     format!("dead.{place}")
 }
 
-/// The agent in `tasks.<agent>` or `reroute.<agent>`.
+/// Where an alert of a kind is raised for a lane, or for [`INTAKE`].
+pub fn alert(kind: &str, place: &str) -> String {
+    format!("alert.{kind}.{place}")
+}
+
+/// The agent in `tasks.<agent>`, `reroute.<agent>` or `return.<agent>`.
 pub fn agent_of(subject: &str) -> Option<AgentName> {
     let (kind, agent) = subject.split_once('.')?;
-    matches!(kind, "tasks" | "reroute").then(|| AgentName::new(agent).ok()).flatten()
+    matches!(kind, "tasks" | "reroute" | "return").then(|| AgentName::new(agent).ok()).flatten()
 }
 
 /// Whether a message of the TASKS stream was handed back by a worker.
