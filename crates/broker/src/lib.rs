@@ -12,6 +12,7 @@
 //! * [`results`]: exactly one result a task
 //! * [`browse`]: stored and announced results and partial text, for those who look
 //! * [`dead`]: dead letters
+//! * [`letters`]: what operators do with dead letters
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
 //! * [`pipelines`]: what is kept of a pipeline while it runs
@@ -22,6 +23,7 @@ pub mod dead;
 pub mod delivery;
 pub mod depth;
 pub mod lanes;
+pub mod letters;
 pub mod logs;
 pub mod pipelines;
 pub mod provision;

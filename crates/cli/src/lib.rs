@@ -6,11 +6,13 @@
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
 //! * [`submit`], [`results`]: tasks in, answers out
 //! * [`lanes`], [`agents`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`dead`]: what ended without an answer
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
 pub mod agents;
 pub mod configuration;
+pub mod dead;
 pub mod doctor;
 pub mod lanes;
 mod length;
@@ -53,6 +55,7 @@ enum Verb {
     Results(results::ResultsArgs),
     Lanes(lanes::LanesArgs),
     Agents(agents::AgentsArgs),
+    Dead(dead::DeadArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -89,6 +92,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Results(args) => results::run(args, &config).await,
         Verb::Lanes(args) => lanes::run(args, &config).await,
         Verb::Agents(args) => agents::run(&args, &config),
+        Verb::Dead(args) => dead::run(args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Provision => provision::run(&config).await,
