@@ -4,6 +4,7 @@
 
 mod any_client;
 mod bad_input;
+mod cancelling;
 mod dead_letters;
 mod faults;
 mod lifecycle;

@@ -98,7 +98,7 @@ impl Entry {
         Encoding::detect(self.header("Content-Type"), &self.payload)?.decode(&self.payload)
     }
 
-    fn new(message: Message) -> Result<Self, String> {
+    fn new(message: &Message) -> Result<Self, String> {
         let info = message.info().map_err(|error| error.to_string())?;
         let stored_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos());
         Ok(Self {
@@ -135,7 +135,7 @@ impl Broker {
             let message = message.map_err(|error| ReadError::new(log, error))?;
             // What was taken out since the count never comes; then the server's own count ends it.
             let pending = message.info().map_or(0, |info| info.pending);
-            let entry = Entry::new(message).map_err(|error| ReadError::new(log, error))?;
+            let entry = Entry::new(&message).map_err(|error| ReadError::new(log, error))?;
             Ok(Some((entry, (messages, pending.min(left - 1)))))
         }))
     }
@@ -154,7 +154,7 @@ impl Broker {
         let messages = consumer.messages().await.map_err(|error| ReadError::new(log, error))?;
         Ok(messages.map(move |message| {
             let message = message.map_err(|error| ReadError::new(log, error))?;
-            Entry::new(message).map_err(|error| ReadError::new(log, error))
+            Entry::new(&message).map_err(|error| ReadError::new(log, error))
         }))
     }
 

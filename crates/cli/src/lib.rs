@@ -4,13 +4,14 @@
 //!
 //! * [`settings`]: where the configuration comes from
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
-//! * [`submit`], [`results`]: tasks in, answers out
+//! * [`submit`], [`results`], [`cancel`]: tasks in, answers out, and tasks taken back
 //! * [`lanes`], [`agents`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`dead`]: what ended without an answer
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
 pub mod agents;
+pub mod cancel;
 pub mod configuration;
 pub mod dead;
 pub mod doctor;
@@ -53,6 +54,7 @@ enum Verb {
     Up(up::UpArgs),
     Submit(Box<submit::SubmitArgs>),
     Results(results::ResultsArgs),
+    Cancel(cancel::CancelArgs),
     Lanes(lanes::LanesArgs),
     Agents(agents::AgentsArgs),
     Dead(dead::DeadArgs),
@@ -90,6 +92,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Up(args) => up::run(args, &settings, &config).await,
         Verb::Submit(args) => submit::run(*args, &config).await,
         Verb::Results(args) => results::run(args, &config).await,
+        Verb::Cancel(args) => cancel::run(args, &config).await,
         Verb::Lanes(args) => lanes::run(args, &config).await,
         Verb::Agents(args) => agents::run(&args, &config),
         Verb::Dead(args) => dead::run(args, &config).await,

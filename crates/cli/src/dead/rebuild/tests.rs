@@ -29,7 +29,7 @@ fn letter(subject: &str, code: &str, payload: Vec<u8>) -> DeadLetter {
     }
 }
 
-fn work(changes: Value) -> Work {
+fn work(changes: &Value) -> Work {
     let mut work = json!({
         "task_id": "first", "agent": "ops", "task_seq": 5, "hop": 1, "encoding": "msgpack",
         "published_at": "1970-01-01T00:00:00Z", "deadline": "1970-01-02T00:00:00Z",
@@ -102,7 +102,7 @@ fn a_task_in_messagepack_comes_back_in_messagepack() {
 
 #[test]
 fn work_of_a_lane_becomes_the_task_that_it_was_made_of() {
-    let letter = on_lane(work(json!({})), "public");
+    let letter = on_lane(work(&json!({})), "public");
     let expected = json!({
         "id": id(&letter, SEQUENCE),
         "messages": [{"role": "system", "content": "Briefly."}, {"role": "user", "content": "hi"}],
@@ -120,18 +120,18 @@ fn what_was_private_stays_private() {
     let sensitivity = |letter: &DeadLetter| replay(letter).unwrap().task.sensitivity;
     let private = Some(Sensitivity::Private);
     for marked in [json!(null), json!("public"), json!("private")] {
-        assert_eq!(sensitivity(&on_lane(work(json!({"sensitivity": marked})), "private")), private);
+        assert_eq!(sensitivity(&on_lane(work(&json!({"sensitivity": marked})), "private")), private);
     }
-    assert_eq!(sensitivity(&on_lane(work(json!({"sensitivity": "private"})), "public")), private);
+    assert_eq!(sensitivity(&on_lane(work(&json!({"sensitivity": "private"})), "public")), private);
     // Nobody said: then the agent's entry of today decides, and the screen.
-    assert_eq!(sensitivity(&on_lane(work(json!({"sensitivity": null})), "public")), None);
+    assert_eq!(sensitivity(&on_lane(work(&json!({"sensitivity": null})), "public")), None);
     assert_eq!(sensitivity(&at_intake(&json!({"prompt": "x", "sensitivity": "private"}))), private);
 }
 
 #[test]
 fn work_that_a_worker_gave_back_is_replayed_too() {
     let reroute = Reroute {
-        work: work(json!({"sensitivity": "private"})),
+        work: work(&json!({"sensitivity": "private"})),
         lane: "cloud".parse().unwrap(),
         cause: RerouteCause::Degrade { reason: "x".into() },
     };
@@ -154,7 +154,7 @@ fn a_deadline_that_has_passed_is_refused_or_left_out() {
 #[test]
 fn a_step_takes_its_whole_pipeline_along_where_the_record_is_its_own() {
     let step = StepRef { index: 0, count: 2, name: "a".parse().unwrap() };
-    let step = work(json!({"step": step}));
+    let step = work(&json!({"step": step}));
     let letter = on_lane(step.clone(), "public");
     let key = pipeline_of(&letter).unwrap();
     assert_eq!((key.0.as_str(), key.1.as_str()), ("ops", "first"));
@@ -167,7 +167,7 @@ fn a_step_takes_its_whole_pipeline_along_where_the_record_is_its_own() {
     let another = Pipeline::new(task, Work { task_seq: 6, ..step });
     let found = replay_with(&letter, Some(&another), Options::default());
     assert_eq!(found, Err(ReplayError::PipelineForgotten), "another task has used the id");
-    assert_eq!(pipeline_of(&on_lane(work(json!({})), "public")), None);
+    assert_eq!(pipeline_of(&on_lane(work(&json!({})), "public")), None);
 }
 
 #[test]
@@ -175,18 +175,18 @@ fn security_refusals_are_replayed_by_force_only_and_as_private() {
     for code in ["private_in_cloud", "seal_broken", "seal_missing", "forged_return"] {
         let forged = DeadLetter {
             error: TaskError::new(code, "x"),
-            ..on_lane(work(json!({"sensitivity": "public"})), "public")
+            ..on_lane(work(&json!({"sensitivity": "public"})), "public")
         };
         assert_eq!(replay(&forged), Err(ReplayError::Security(code.into())));
         assert_eq!(forced(&forged).unwrap().task.sensitivity, Some(Sensitivity::Private), "{code}");
     }
-    let other = on_lane(work(json!({})), "public");
+    let other = on_lane(work(&json!({})), "public");
     assert_eq!(forced(&other), replay(&other), "force changes nothing else");
 }
 
 #[test]
 fn a_forced_pipeline_is_private_as_a_whole() {
-    let step = work(json!({"step": {"index": 0, "count": 1, "name": "a"}}));
+    let step = work(&json!({"step": {"index": 0, "count": 1, "name": "a"}}));
     let task: Task = serde_json::from_value(json!({"prompt": "in", "sensitivity": "public"})).unwrap();
     let record = Pipeline::new(task, step.clone());
     let letter = DeadLetter { error: TaskError::new("private_in_cloud", "x"), ..on_lane(step, "private") };
@@ -233,7 +233,7 @@ fn a_letter_s_id_is_its_own_and_stays() {
 #[test]
 fn the_agent_s_system_prompt_is_taken_away_whole() {
     let plain = json!([{"role": "system", "content": "You help."}, {"role": "user", "content": "hi"}]);
-    let messages = replay(&on_lane(work(json!({"messages": plain})), "public")).unwrap().task.messages;
+    let messages = replay(&on_lane(work(&json!({"messages": plain})), "public")).unwrap().task.messages;
     let roles: Vec<Role> = messages.unwrap().into_iter().map(|message| message.role).collect();
     assert_eq!(roles, [Role::User]);
 }
