@@ -5,6 +5,8 @@
 mod any_client;
 mod attacks;
 mod bad_input;
+mod cancelling;
+mod dead_letters;
 mod faults;
 mod lifecycle;
 mod links;
@@ -12,6 +14,7 @@ mod old_server;
 mod pipelines;
 mod privacy;
 mod processes;
+mod producer;
 mod providers;
 mod real_model;
 mod schedule;

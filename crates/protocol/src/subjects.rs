@@ -80,6 +80,11 @@ pub fn results_of(agent: &AgentName) -> String {
     format!("result.{agent}.*")
 }
 
+/// Where the server announces stored results of one agent: of one task, or of all.
+pub fn announced(agent: &AgentName, task_id: Option<&TaskId>) -> String {
+    format!("results.{agent}.{}", task_id.map_or("*", TaskId::as_str))
+}
+
 /// Where partial text of a task is published.
 pub fn partial(agent: &AgentName, task_id: &TaskId) -> String {
     format!("partial.{agent}.{task_id}")
