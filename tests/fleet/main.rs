@@ -5,6 +5,7 @@
 mod any_client;
 mod bad_input;
 mod faults;
+mod janitor;
 mod lifecycle;
 mod links;
 mod old_server;

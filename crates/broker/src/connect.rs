@@ -28,6 +28,8 @@ pub enum Role {
     CloudWorker,
     /// Looks, and changes nothing.
     Observer,
+    /// Ends what is stuck in a queue.
+    Monitor,
     /// Creates streams, consumers and buckets.
     Admin,
 }
@@ -40,6 +42,7 @@ impl Role {
             Self::LocalWorker => "local",
             Self::CloudWorker => "cloud",
             Self::Observer => "observer",
+            Self::Monitor => "monitor",
             Self::Admin => "admin",
         }
     }

@@ -34,14 +34,21 @@ impl Broker {
             payload_bytes: delivery.payload().len() as u64,
             payload: delivery.payload().to_vec(),
         };
-        let payload = self.encoded(letter.clone());
+        self.store_letter(letter, delivery.traceparent()).await
+    }
+
+    pub(crate) async fn store_letter(
+        &self,
+        letter: DeadLetter,
+        traceparent: Option<&str>,
+    ) -> Result<(), PublishError> {
         let message = Outgoing {
-            subject: subjects::dead(place),
-            payload,
-            encoding: Encoding::Json,
+            subject: subjects::dead(&letter.place),
             message_id: Some(format!("dead.{}.{}", letter.source.stream, letter.source.sequence)),
+            payload: self.encoded(letter),
+            encoding: Encoding::Json,
             must_be_first: false,
-            traceparent: delivery.traceparent().map(str::to_owned),
+            traceparent: traceparent.map(str::to_owned),
         };
         self.publish(message).await.map(drop)
     }

@@ -11,6 +11,7 @@
 //! * [`results`]: exactly one result a task
 //! * [`browse`]: stored results and partial text, for those who look
 //! * [`dead`]: dead letters
+//! * [`stuck`]: what a queue holds and the server will never deliver again
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
 //! * [`pipelines`]: what is kept of a pipeline while it runs
@@ -26,6 +27,7 @@ pub mod provision;
 pub mod publish;
 pub mod pull;
 pub mod results;
+pub mod stuck;
 pub mod tasks;
 pub mod topology;
 pub mod workers;

@@ -15,7 +15,7 @@ use trilane_protocol::{LaneName, Zone};
 
 use crate::connect::Broker;
 use crate::delivery::Delivery;
-use crate::topology::{self, CLASSIFY, TASKS};
+use crate::topology::{self, ADVISORIES, CLASSIFY, JANITOR, TASKS};
 
 /// How long a pull on an empty queue waits before it is renewed.
 const LONG_WAIT: Duration = Duration::from_secs(2);
@@ -65,6 +65,14 @@ impl Broker {
     /// [`PullError`] where the consumer is not there.
     pub async fn pull_intake(&self) -> Result<Puller, PullError> {
         Ok(Puller { consumers: vec![self.consumer(TASKS, CLASSIFY.into()).await?] })
+    }
+
+    /// What the server tells of messages that it will not deliver again, for a janitor.
+    ///
+    /// # Errors
+    /// [`PullError`] where the consumer is not there.
+    pub async fn pull_advisories(&self) -> Result<Puller, PullError> {
+        Ok(Puller { consumers: vec![self.consumer(ADVISORIES, JANITOR.into()).await?] })
     }
 
     /// One lane, for a worker.

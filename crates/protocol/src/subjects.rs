@@ -16,6 +16,8 @@ pub const ANNOUNCED: (&str, &str) = ("result.>", "results.>");
 pub const ROUTES: &str = "route.*";
 /// All dead letters.
 pub const DEAD: &str = "dead.*";
+/// Where the server tells that it has delivered a message as often as a consumer allows, and never will again.
+pub const MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>";
 /// Where a message dies that never reached a lane.
 pub const INTAKE: &str = "intake";
 
@@ -70,6 +72,12 @@ pub fn agent_of(subject: &str) -> Option<AgentName> {
     matches!(kind, "tasks" | "reroute").then(|| AgentName::new(agent).ok()).flatten()
 }
 
+/// The lane in `lane.<lane>.<priority>`.
+pub fn lane_of(subject: &str) -> Option<LaneName> {
+    let (lane, _) = subject.strip_prefix("lane.")?.split_once('.')?;
+    LaneName::new(lane).ok()
+}
+
 /// Whether a message of the TASKS stream was handed back by a worker.
 pub fn is_reroute(subject: &str) -> bool {
     subject.starts_with("reroute.")
@@ -85,5 +93,12 @@ mod tests {
         assert_eq!(agent_of("reroute.marketing").unwrap().as_str(), "marketing");
         assert_eq!(agent_of("tasks.a.b"), None);
         assert_eq!(agent_of("lane.x"), None);
+    }
+
+    #[test]
+    fn the_lane_is_read_from_the_subject() {
+        assert_eq!(lane_of("lane.local-fast.high").unwrap().as_str(), "local-fast");
+        assert_eq!(lane_of("lane.local-fast"), None);
+        assert_eq!(lane_of("dead.local-fast.high"), None);
     }
 }
