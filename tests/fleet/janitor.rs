@@ -267,15 +267,39 @@ async fn a_stuck_task_under_a_used_id_is_buried_as_such() {
     assert_eq!(messages(&fleet, "RESULTS").await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_advisory_of_a_consumer_that_was_made_anew_ends_nothing() {
-    let mut fleet = FleetBuilder::new().config(ADVISORIES_ONLY).without_worker("local-fast").start().await;
-    let id = fleet.submit("sample", json!({"prompt": "x", "complexity": 0.1})).await;
-    get_stuck(&fleet, LANE_LOCAL, LANE, 1).await;
-    fleet.nats.get_stream(LANE_LOCAL).await.unwrap().delete_consumer(LANE).await.unwrap();
+/// Takes the bound away as `trilane provision` does, and makes again what is missing.
+async fn provision(fleet: &Fleet) {
     let config = &fleet.config;
     let topology = Topology::new(&config.streams, &config.registry, config.worker.heartbeat());
     fleet.broker.provision(&topology).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advisory_of_a_consumer_that_was_made_anew_ends_nothing() {
+    let mut fleet = FleetBuilder::new().config(ADVISORIES_ONLY).without_worker("local-fast").start().await;
+    let id = fleet.submit("sample", json!({"prompt": "wait here", "complexity": 0.1})).await;
+    get_stuck(&fleet, LANE_LOCAL, LANE, 1).await;
+    fleet.nats.get_stream(LANE_LOCAL).await.unwrap().delete_consumer(LANE).await.unwrap();
+    provision(&fleet).await;
+    fleet.start_worker("local-fast", 1).await;
+    let runner = fleet.runners["local-fast"].clone();
+    eventually("the task runs", || async { (runner.seen().len() == 1).then_some(()) }).await;
+    let _monitor = monitor(&fleet).await;
+    all_heeded(&fleet).await;
+    runner.release();
+    assert_eq!(fleet.result("sample", &id).await.status, Status::Done);
+    assert_eq!(messages(&fleet, "DEAD").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advisory_of_a_consumer_that_begins_again_ends_nothing() {
+    let mut fleet = FleetBuilder::new().config(ADVISORIES_ONLY).without_worker("local-fast").start().await;
+    let id = fleet.submit("sample", json!({"prompt": "x", "complexity": 0.1})).await;
+    get_stuck(&fleet, LANE_LOCAL, LANE, 1).await;
+    provision(&fleet).await;
+    let subject = format!("CONSUMER.RESET.{LANE_LOCAL}.{LANE}");
+    let answer: Value = fleet.nats.request(subject, &json!({"seq": 1})).await.unwrap();
+    assert!(answer["error"].is_null(), "{answer}");
     let _monitor = monitor(&fleet).await;
     all_heeded(&fleet).await;
     fleet.start_worker("local-fast", 1).await;

@@ -118,7 +118,7 @@ pub struct StuckError {
 
 impl Broker {
     /// The message that an advisory tells of. `None` where there is nothing to be done: it is gone, or the
-    /// advisory is of another time, before stream or consumer were made anew.
+    /// advisory is of another time, before its consumer was made anew (as with its stream) or began again.
     ///
     /// # Errors
     /// [`StuckError`] where the server does not say.
@@ -142,8 +142,7 @@ impl Broker {
             consumer: advisory.consumer.clone(),
             deliveries: advisory.deliveries,
         };
-        let message = self.stuck_at(&place).await?;
-        Ok(message.filter(|message| message.stored_at <= advisory.timestamp))
+        self.stuck_at(&place).await
     }
 
     /// The message at a place. `None` where it is gone.
