@@ -100,7 +100,8 @@ impl Broker {
             subject: subjects::reroute(&reroute.work.agent),
             payload: INTERNAL.encode(reroute).into(),
             encoding: INTERNAL,
-            message_id: Some(format!("reroute.{}", hop_id(&reroute.work))),
+            // With the task's sequence, or the answer of one task would pass for another's of the same id.
+            message_id: Some(format!("reroute.{}.{}", hop_id(&reroute.work), reroute.work.task_seq)),
             must_be_first: false,
             traceparent: traceparent.map(str::to_owned),
         };
