@@ -97,7 +97,7 @@ impl Keys {
         let seal = self.file(&Role::Classifier, SEAL_FILE);
         write_new(&seal, || SealKey::generate().seed(), Secrecy::Secret)?;
         let trusted = self.seal_key()?.public_key();
-        for role in [Role::Classifier, Role::LocalWorker, Role::CloudWorker, Role::Observer, Role::Admin] {
+        for role in Role::FIXED.into_iter().filter(|role| *role != Role::Producer) {
             write_new(&self.file(&role, TRUSTED_FILE), || format!("{trusted}\n"), Secrecy::Public)?;
         }
         self.write_accounts(lanes, is_anonymous_let_in)
