@@ -10,6 +10,7 @@
 //! * [`work`]: one routable unit made from a task, and the messages between classifier and workers
 //! * [`decision`]: the chosen lane with every number that led to it
 //! * [`outcome`]: the result, partial text and dead letters
+//! * [`money`], [`ledger`]: what calls cost, and the book of it
 //! * [`heartbeat`]: what a worker says of itself
 //! * [`subjects`]: every subject name, in one place
 //! * [`codec`]: MessagePack and JSON, strictly decoded
@@ -19,7 +20,9 @@ pub mod codec;
 pub mod decision;
 pub mod generation;
 pub mod heartbeat;
+pub mod ledger;
 pub mod limits;
+pub mod money;
 pub mod names;
 pub mod nearest;
 pub mod outcome;
@@ -31,6 +34,7 @@ pub mod work;
 pub use codec::{DecodeError, Encoding};
 pub use decision::{Decision, Sensitivity, Zone};
 pub use generation::Generation;
+pub use money::Usd;
 pub use names::{AgentName, LaneName, ModelName, TaskId};
 pub use outcome::{Status, TaskResult, Usage};
 pub use task::{Message, Priority, Role, Task};

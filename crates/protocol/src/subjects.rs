@@ -16,6 +16,8 @@ pub const ANNOUNCED: (&str, &str) = ("result.>", "results.>");
 pub const ROUTES: &str = "route.*";
 /// All dead letters.
 pub const DEAD: &str = "dead.*";
+/// The whole spend ledger.
+pub const SPEND: &str = "spend.*.*";
 /// Where a message dies that never reached a lane.
 pub const INTAKE: &str = "intake";
 
@@ -62,6 +64,11 @@ pub fn route(lane: &LaneName) -> String {
 /// Where a message dies: a lane, or [`INTAKE`].
 pub fn dead(place: &str) -> String {
     format!("dead.{place}")
+}
+
+/// Where the spend of a task is booked.
+pub fn spend(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("spend.{agent}.{task_id}")
 }
 
 /// The agent in `tasks.<agent>` or `reroute.<agent>`.
