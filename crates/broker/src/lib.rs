@@ -11,6 +11,7 @@
 //! * [`results`]: exactly one result a task
 //! * [`browse`]: stored results and partial text, for those who look
 //! * [`dead`]: dead letters
+//! * [`ledger`]: what calls cost, counted before they are made
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
 //! * [`pipelines`]: what is kept of a pipeline while it runs
@@ -21,6 +22,7 @@ pub mod dead;
 pub mod delivery;
 pub mod depth;
 pub mod lanes;
+pub mod ledger;
 pub mod pipelines;
 pub mod provision;
 pub mod publish;
@@ -32,3 +34,4 @@ pub mod workers;
 
 pub use connect::{Broker, ConnectError, Role};
 pub use delivery::Delivery;
+pub use ledger::Ledger;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{
-    Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType,
+    Compression, Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType,
 };
 use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
@@ -24,6 +24,8 @@ pub const RESULTS: &str = "RESULTS";
 pub const ROUTES: &str = "ROUTES";
 /// Dead letters.
 pub const DEAD: &str = "DEAD";
+/// The spend ledger.
+pub const LEDGER: &str = "LEDGER";
 /// The classifiers' consumer of [`TASKS`].
 pub const CLASSIFY: &str = "classify";
 /// The bucket of signs of life.
@@ -60,7 +62,7 @@ impl Topology {
             consumers.extend(Priority::ALL.map(consumer));
         }
         Self {
-            streams: [intake(streams)].into_iter().chain(lane_streams).chain(logs(streams)).collect(),
+            streams: [intake(streams)].into_iter().chain(lane_streams).chain(logs(streams)).chain([ledger(streams)]).collect(),
             consumers,
             buckets: vec![workers_bucket(heartbeat, streams), pipelines_bucket(streams)],
         }
@@ -136,6 +138,27 @@ fn logs(streams: &Streams) -> [Stream; 3] {
         log(ROUTES, subjects::ROUTES, streams.routes_max_age_s, streams.routes_max_bytes),
         log(DEAD, subjects::DEAD, streams.dead_max_age_s, streams.dead_max_bytes),
     ]
+}
+
+/// Read by direct get only, written by compare-and-set only, and never cleared: whoever can empty it can spend again.
+fn ledger(streams: &Streams) -> Stream {
+    Stream {
+        name: LEDGER.into(),
+        subjects: vec![subjects::SPEND.into()],
+        max_age: Duration::from_secs(streams.ledger_max_age_s),
+        max_bytes: streams.ledger_max_bytes,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        // Each entry repeats nearly all of the book before it.
+        compression: Some(Compression::S2),
+        num_replicas: streams.replicas,
+        duplicate_window: Duration::from_secs(streams.duplicate_window_s),
+        allow_direct: true,
+        deny_delete: true,
+        deny_purge: true,
+        ..Stream::default()
+    }
 }
 
 fn classify_consumer(streams: &Streams) -> pull::Config {

@@ -10,7 +10,7 @@ use trilane_protocol::decision::RouteRecord;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{AgentName, Sensitivity, Status, TaskId, Work};
 use trilane_routing::pipeline::Pipeline;
-use trilane_routing::route::{Route, Router};
+use trilane_routing::route::{Parked, Route, Router, Unrouted};
 use trilane_routing::score::ColdStart;
 
 use crate::read::{Incoming, ReadError};
@@ -19,6 +19,9 @@ use crate::shared::Shared;
 
 /// Doublings of the delay for a full lane; the configured longest delay ends the growth before.
 const MAX_DOUBLINGS: u64 = 16;
+
+/// How often a parked task is looked at again.
+const PARKED_LOOK: Duration = Duration::from_secs(60);
 
 /// What became of a message.
 enum Relayed {
@@ -40,6 +43,8 @@ enum Kept {
 enum NotNow {
     Publish(PublishError),
     Pipeline(String),
+    /// It waits for a budget.
+    Parked(Box<Parked>),
 }
 
 impl From<PublishError> for NotNow {
@@ -66,8 +71,9 @@ impl Shared {
                 delivery.terminate().await;
             }
             Err(not_now) => {
-                let delay = self.delay(delivery.deliveries);
+                let mut delay = self.delay(delivery.deliveries);
                 match not_now {
+                    NotNow::Parked(parked) => delay = park(&parked),
                     NotNow::Publish(PublishError::Full { subject }) => {
                         metrics::counter!("trilane_full_lane_total").increment(1);
                         tracing::debug!(subject, "a lane is full; the task waits at the intake");
@@ -145,7 +151,8 @@ impl Shared {
                 }
                 self.put_on_lane(delivery, &route).await
             }
-            Err(rejected) => self.reject(delivery, &rejected.work, rejected.error).await,
+            Err(Unrouted::Rejected(rejected)) => self.reject(delivery, &rejected.work, rejected.error).await,
+            Err(Unrouted::Parked(parked)) => Err(NotNow::Parked(parked)),
         }
     }
 
@@ -216,6 +223,16 @@ impl Shared {
         let grown = initial.saturating_mul(1 << doublings).min(most);
         grown.mul_f64(rand::random_range(0.7..1.3))
     }
+}
+
+/// Until the budget's window turns, the task stays at the intake and is looked at again from time to time: the budget
+/// may be raised, and its deadline may pass.
+fn park(parked: &Parked) -> Duration {
+    let Work { task_id, agent, .. } = &parked.work;
+    metrics::counter!("trilane_parked_total").increment(1);
+    tracing::debug!(%task_id, %agent, until = %parked.until, reason = parked.reason, "a task waits for its budget");
+    let left = Duration::try_from(parked.until.duration_since(Timestamp::now())).unwrap_or_default();
+    left.min(PARKED_LOOK).mul_f64(rand::random_range(1.0..1.3))
 }
 
 fn record(classifier: &str, delivery: &Delivery, route: &Route) -> RouteRecord {

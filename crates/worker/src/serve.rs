@@ -185,10 +185,11 @@ async fn judge<R: Runner>(
         retry_delay: retry::delay(&shared.config.worker, deliveries, None),
     };
     if let Err(error) = may_run(&shared.spec, message, deliveries, max_attempts) {
-        return (verdict::refused(message, error, attempt), attempt);
+        let message = abandoned(shared, message, deliveries).await;
+        return (verdict::refused(&message, error, attempt), attempt);
     }
     let outcome = if message.work.deadline.is_some_and(|deadline| deadline <= started_at) {
-        Outcome::DeadlinePassed(message.work.spent.clone())
+        Outcome::DeadlinePassed(abandoned(shared, message, deliveries).await.work.spent)
     } else {
         attempt::run(&shared.runner, &shared.broker, message, deliveries, &shared.drained).await
     };
@@ -198,6 +199,14 @@ async fn judge<R: Runner>(
     }
     attempt.ended_at = Timestamp::now();
     (verdict::verdict(message, outcome, attempt), attempt)
+}
+
+/// The message with what earlier deliveries have cost, which are not followed by another.
+async fn abandoned<R: Runner>(shared: &Shared<R>, message: &LaneMessage, deliveries: u32) -> LaneMessage {
+    let mut message = message.clone();
+    let LaneMessage { work, decision } = &mut message;
+    work.spent.cost_usd += shared.runner.abandon(work, decision, deliveries).await;
+    message
 }
 
 /// What must hold before anything is run. The zone is checked again here, at the other end of the wire.
