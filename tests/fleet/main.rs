@@ -13,5 +13,6 @@ mod privacy;
 mod processes;
 mod providers;
 mod real_model;
+mod spend;
 mod streamed;
 mod topology;

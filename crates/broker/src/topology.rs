@@ -62,7 +62,12 @@ impl Topology {
             consumers.extend(Priority::ALL.map(consumer));
         }
         Self {
-            streams: [intake(streams)].into_iter().chain(lane_streams).chain(logs(streams)).chain([ledger(streams)]).collect(),
+            streams: [intake(streams)]
+                .into_iter()
+                .chain(lane_streams)
+                .chain(logs(streams))
+                .chain([ledger(streams)])
+                .collect(),
             consumers,
             buckets: vec![workers_bucket(heartbeat, streams), pipelines_bucket(streams)],
         }

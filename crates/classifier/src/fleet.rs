@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use trilane_broker::Broker;
 use trilane_broker::topology::HEARTBEATS_KEPT;
 use trilane_broker::workers::{WorkerChange, Workers, WorkersError};
-use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_protocol::AgentName;
+use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_routing::fleet::{FleetState, LaneState, Spending};
 use trilane_service::{Config, Shutdown};
 

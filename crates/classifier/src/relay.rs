@@ -231,7 +231,8 @@ fn park(parked: &Parked) -> Duration {
     let Work { task_id, agent, .. } = &parked.work;
     metrics::counter!("trilane_parked_total").increment(1);
     tracing::debug!(%task_id, %agent, until = %parked.until, reason = parked.reason, "a task waits for its budget");
-    let left = Duration::try_from(parked.until.duration_since(Timestamp::now())).unwrap_or_default();
+    let next = parked.work.deadline.map_or(parked.until, |deadline| deadline.min(parked.until));
+    let left = Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default();
     left.min(PARKED_LOOK).mul_f64(rand::random_range(1.0..1.3))
 }
 

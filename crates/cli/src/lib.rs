@@ -5,11 +5,12 @@
 //! * [`settings`]: where the configuration comes from
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
 //! * [`submit`], [`results`]: tasks in, answers out
-//! * [`lanes`], [`agents`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`lanes`], [`agents`], [`budget`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
 pub mod agents;
+pub mod budget;
 pub mod configuration;
 pub mod doctor;
 pub mod lanes;
@@ -53,6 +54,7 @@ enum Verb {
     Results(results::ResultsArgs),
     Lanes(lanes::LanesArgs),
     Agents(agents::AgentsArgs),
+    Budget(budget::BudgetArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -89,6 +91,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Results(args) => results::run(args, &config).await,
         Verb::Lanes(args) => lanes::run(args, &config).await,
         Verb::Agents(args) => agents::run(&args, &config),
+        Verb::Budget(args) => budget::run(args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Provision => provision::run(&config).await,

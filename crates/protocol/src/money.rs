@@ -7,9 +7,7 @@ const NANOS: f64 = 1e9;
 
 /// An amount of US dollars, counted in nano-dollars (a token of the cheapest model costs some hundred).
 /// On the wire a whole number of nano-dollars.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Usd(u64);
 

@@ -266,7 +266,9 @@ impl SpentBudget {
             ),
         };
         match self.until {
-            None => format!("the call may cost {bound}, more than {whose}; lower `max_tokens` or raise {key}"),
+            None => {
+                format!("the call may cost {bound}, more than {whose}; lower `max_tokens` or raise {key}")
+            }
             Some(until) => format!(
                 "{whose} has no room for a call that may cost {bound}: {} is spent, {} set aside; wait until {until} \
                  or raise {key}",
@@ -300,8 +302,7 @@ mod tests {
     /// 2026-11-22 is a Sunday.
     fn book(days: &[(&str, u64, u64)]) -> Book {
         let day = |&(day, settled, reserved): &(&str, u64, u64)| {
-            let amounts =
-                Amounts { settled: Usd::from_nanos(settled), reserved: Usd::from_nanos(reserved) };
+            let amounts = Amounts { settled: Usd::from_nanos(settled), reserved: Usd::from_nanos(reserved) };
             (day.parse().unwrap(), DayBook { total: amounts, agents: [(name("default"), amounts)].into() })
         };
         Book { days: days.iter().map(day).collect() }

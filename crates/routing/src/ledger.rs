@@ -182,12 +182,7 @@ pub fn close(
 }
 
 /// The entry that closes what an earlier delivery of a task has left open, for a task that is not run any more.
-pub fn abandon(
-    book: &Book,
-    last: Option<&LedgerEntry>,
-    call: &Call,
-    now: Timestamp,
-) -> Option<LedgerEntry> {
+pub fn abandon(book: &Book, last: Option<&LedgerEntry>, call: &Call, now: Timestamp) -> Option<LedgerEntry> {
     let task = Task::of(last, call);
     let open = task.open.clone()?;
     Some(task.close(book, &caller_of(call, &open), &open, Ending::Ambiguous, now))
@@ -225,8 +220,7 @@ impl Task {
         if last.task_seq == call.task_seq {
             return Self { spent: last.task_spent, open: last.open.clone(), others: last.others.clone() };
         }
-        let newer =
-            OtherTask { task_seq: last.task_seq, spent: last.task_spent, open: last.open.clone() };
+        let newer = OtherTask { task_seq: last.task_seq, spent: last.task_spent, open: last.open.clone() };
         let mut others: Vec<_> = last.others.iter().cloned().chain([newer]).collect();
         let own = others.iter().position(|other| other.task_seq == call.task_seq);
         let own = own.map(|index| others.remove(index));

@@ -222,8 +222,7 @@ impl RawAgent {
             let problem = format!("`{choice}` is neither `auto`, nor a lane, nor a model{hint}");
             return Err(RegistryError::new(format!("agents.{name}.model"), problem));
         };
-        let budgets =
-            [("budget_day_usd", self.budget_day_usd), ("budget_week_usd", self.budget_week_usd)];
+        let budgets = [("budget_day_usd", self.budget_day_usd), ("budget_week_usd", self.budget_week_usd)];
         for (field, usd) in budgets {
             if usd.is_some_and(|usd| Usd::nearest(usd).is_none()) {
                 return Err(RegistryError::new(

@@ -19,12 +19,7 @@ pub trait Runner: Send + Sync + 'static {
 
     /// Told instead of [`Runner::run`] that a delivery is not run: its task ends without it. What an earlier delivery
     /// has left open is to be closed. Returns the dollars that earlier deliveries of this hop have cost.
-    fn abandon(
-        &self,
-        work: &Work,
-        decision: &Decision,
-        attempt: u32,
-    ) -> impl Future<Output = f64> + Send {
+    fn abandon(&self, work: &Work, decision: &Decision, attempt: u32) -> impl Future<Output = f64> + Send {
         let _ = (work, decision, attempt);
         std::future::ready(0.0)
     }

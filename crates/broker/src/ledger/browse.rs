@@ -26,8 +26,8 @@ impl Broker {
     /// # Errors
     /// [`LedgerError`] where they cannot be read.
     pub async fn open_reservations(&self, since: Timestamp) -> Result<Vec<LedgerEntry>, LedgerError> {
-        let start_time =
-            async_nats::datetime::DateTime::from_unix_timestamp_nanos(since.as_nanosecond()).map_err(failed)?;
+        let start_time = async_nats::datetime::DateTime::from_unix_timestamp_nanos(since.as_nanosecond())
+            .map_err(failed)?;
         let reader = pull::OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartTime { start_time },
             ..pull::OrderedConfig::default()

@@ -80,11 +80,7 @@ impl Service {
         }
     }
 
-    async fn reserve(
-        &mut self,
-        ask: &Ask,
-        mut last: Option<Option<Page>>,
-    ) -> Result<Ticket, ReserveError> {
+    async fn reserve(&mut self, ask: &Ask, mut last: Option<Option<Page>>) -> Result<Ticket, ReserveError> {
         let Some(commands) = self.commands.upgrade() else { return Err(super::stopped().into()) };
         loop {
             let mut earlier = Earlier::Nothing;

@@ -121,10 +121,8 @@ async fn an_event_whose_acknowledgement_is_lost_is_booked_once() {
     for task in 0..6 {
         let (ticket, between) =
             tokio::join!(ledger.reserve(ask(task, 1, cents(5))), other.reserve(ask(100 + task, 1, cents(1))));
-        let (ended, _) = tokio::join!(
-            ticket.unwrap().end(settled(cents(3))),
-            between.unwrap().end(Ending::Released)
-        );
+        let (ended, _) =
+            tokio::join!(ticket.unwrap().end(settled(cents(3))), between.unwrap().end(Ending::Released));
         assert_eq!(ended, cents(3));
     }
     assert!(proxy.lost() >= 3, "{} acknowledgements were lost", proxy.lost());

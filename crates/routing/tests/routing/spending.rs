@@ -12,18 +12,26 @@ use trilane_routing::ledger::{self, Ask, Asked, Call, Earlier, Ending, MAX_OTHER
 /// What happens next. Indices are taken modulo what there is.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Reserve { task: usize, nanos: u64 },
-    End { held: usize, ending: Ending },
-    Abandon { task: usize },
+    Reserve {
+        task: usize,
+        nanos: u64,
+    },
+    End {
+        held: usize,
+        ending: Ending,
+    },
+    Abandon {
+        task: usize,
+    },
     /// Clocks of different hosts disagree, so time may go back.
-    Wait { hours: i64 },
+    Wait {
+        hours: i64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let settled = (0_u64..80, any::<bool>()).prop_map(|(nanos, answered)| Ending::Settled {
-        amount: Usd::from_nanos(nanos),
-        answered,
-    });
+    let settled = (0_u64..80, any::<bool>())
+        .prop_map(|(nanos, answered)| Ending::Settled { amount: Usd::from_nanos(nanos), answered });
     let ending = prop_oneof![4 => settled, 1 => Just(Ending::Ambiguous), 1 => Just(Ending::Released)];
     prop_oneof![
         6 => (0_usize..8, 1_u64..60).prop_map(|(task, nanos)| Step::Reserve { task, nanos }),
@@ -63,7 +71,8 @@ fn subject(call: &Call) -> String {
 
 impl World {
     fn new() -> Self {
-        let limits = |day, week| Limits { day: Some(Usd::from_nanos(day)), week: Some(Usd::from_nanos(week)) };
+        let limits =
+            |day, week| Limits { day: Some(Usd::from_nanos(day)), week: Some(Usd::from_nanos(week)) };
         let agents = [
             ("a".parse().unwrap(), limits(90, 200)),
             ("b".parse().unwrap(), Limits::default()),
@@ -144,7 +153,8 @@ impl World {
     /// just allowed something may not.
     fn assert_within_budgets(&self, call: &Call) {
         let account = self.budgets.account_of(&call.agent);
-        for (account, limits) in [(None, self.budgets.total), (Some(&account), self.budgets.agents[&account])] {
+        for (account, limits) in [(None, self.budgets.total), (Some(&account), self.budgets.agents[&account])]
+        {
             for (window, limit) in [(Window::Day, limits.day), (Window::Week, limits.week)] {
                 let taken = taken(&self.book, account, window, day_of(self.now));
                 let is_within = limit.is_none_or(|limit| taken.taken() <= limit);
@@ -227,7 +237,11 @@ fn an_answer_that_was_paid_for_is_known_to_the_same_hop_only() {
     };
     let again = Call { attempt: 2, ..call(0) };
     assert_eq!(ledger::earlier(Some(&settled(true)), &again), Earlier::Answered);
-    assert_eq!(ledger::earlier(Some(&settled(false)), &again), Earlier::Nothing, "it failed, and is repeated");
+    assert_eq!(
+        ledger::earlier(Some(&settled(false)), &again),
+        Earlier::Nothing,
+        "it failed, and is repeated"
+    );
     assert_eq!(ledger::earlier(Some(&settled(true)), &Call { hop: 1, ..call(0) }), Earlier::Nothing);
     assert_eq!(ledger::earlier(Some(&settled(true)), &Call { task_seq: 9, ..call(0) }), Earlier::Nothing);
 }
@@ -239,9 +253,8 @@ fn a_ceiling_counts_all_that_the_task_has_cost() {
         spent_before: Usd::from_nanos(before),
         ..ask(call(0), 50)
     };
-    let asked = |ask: &Ask| {
-        ledger::reserve(&Book::default(), None, ask, &Budgets::default(), Timestamp::UNIX_EPOCH)
-    };
+    let asked =
+        |ask: &Ask| ledger::reserve(&Book::default(), None, ask, &Budgets::default(), Timestamp::UNIX_EPOCH);
     assert!(matches!(asked(&with(60, 10)), Asked::Reserve(_)));
     let Asked::Refuse(refusal) = asked(&with(60, 11)) else { panic!("61 is more than 60") };
     assert!(refusal.to_string().contains("max_cost_usd"), "{refusal}");

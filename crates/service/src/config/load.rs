@@ -91,6 +91,9 @@ fn malformed(error: impl std::fmt::Display) -> ConfigError {
 
 fn decode(merged: Sources) -> Result<RawConfig, ConfigError> {
     let tree: serde_json::Value = merged.try_deserialize().map_err(malformed)?;
+    if let Some(key) = endless_number(&tree) {
+        return Err(ConfigError::BadKey { key, problem: "expected a number, found none (nan or inf)".into() });
+    }
     serde_path_to_error::deserialize(tree).map_err(|error| {
         let path = error.path().to_string();
         let problem = with_suggestion(&error.inner().to_string());
@@ -116,6 +119,25 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
     };
     check_numbers(&config)?;
     Ok(config)
+}
+
+/// Where a number is not one: JSON has no such numbers and says null, which an optional key would take for absent, and
+/// a budget for none.
+fn endless_number(tree: &serde_json::Value) -> Option<String> {
+    let below = |name: String, value| {
+        let path = endless_number(value)?;
+        Some(if path.is_empty() { name } else { format!("{name}.{path}") })
+    };
+    match tree {
+        serde_json::Value::Null => Some(String::new()),
+        serde_json::Value::Object(fields) => {
+            fields.iter().find_map(|(name, value)| below(name.clone(), value))
+        }
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, value)| below(index.to_string(), value))
+        }
+        _ => None,
+    }
 }
 
 /// The numbers that would break a promise or hang a process when out of range.
@@ -213,8 +235,11 @@ mod tests {
         assert_eq!(budgets.agents["default"].week.map(trilane_protocol::Usd::nanos), Some(5_000_000_000));
         let total = load_from(Some("[budget]\nweek_usd = -1.0"), []).unwrap_err().to_string();
         assert!(total.contains("budget.week_usd"), "{total}");
-        let own = load_from(Some("[agents.sample]\nbudget_day_usd = nan"), []).unwrap_err().to_string();
-        assert!(own.contains("agents.sample.budget_day_usd"), "{own}");
+        for number in ["-0.5", "nan", "inf"] {
+            let file = format!("[agents.sample]\nbudget_day_usd = {number}");
+            let own = load_from(Some(&file), []).unwrap_err().to_string();
+            assert!(own.contains("agents.sample.budget_day_usd"), "{own}");
+        }
     }
 
     #[test]
