@@ -39,7 +39,7 @@ pub async fn run(
     started: &Started,
 ) -> Result<(), ServeError> {
     let name = format!("{lane}-ledger-{:08x}-{}", rand::random::<u32>(), std::process::id());
-    let broker = Broker::connect(&config.nats, Role::CloudWorker, &name).await?;
+    let broker = Broker::connect(config, Role::CloudWorker, &name).await?;
     if let Err(error) = broker.book().await {
         tracing::error!(%error, "without its ledger this worker calls nothing");
     }

@@ -13,6 +13,8 @@ use crate::budget::Budgets;
 pub struct FleetState {
     /// Each lane's state.
     pub lanes: BTreeMap<LaneName, LaneState>,
+    /// Bytes of tasks that are not due yet.
+    pub postponed_bytes: u64,
     /// What calls have cost, and what they may cost.
     pub spending: Spending,
 }
@@ -35,12 +37,20 @@ pub struct LaneState {
     pub slots: u32,
     /// Tasks that wait on it.
     pub waiting: u64,
+    /// Tasks of the fullest of its priorities, those in the hands of workers included.
+    pub fullest: u64,
 }
 
 impl FleetState {
     /// Whether a live worker of `lane` serves `model`.
     pub fn serves(&self, lane: &LaneName, model: &ModelName) -> bool {
         self.lanes.get(lane).is_some_and(|state| state.served.contains(model))
+    }
+
+    /// Whether one of the lane's priorities holds as many tasks as it may.
+    pub fn is_full(&self, lane: &LaneName, lane_max_messages: i64) -> bool {
+        let most = u64::try_from(lane_max_messages).unwrap_or(u64::MAX);
+        self.lanes.get(lane).is_some_and(|state| state.fullest >= most)
     }
 
     /// Whether more than `tasks_per_slot` tasks wait for each slot of the lane.

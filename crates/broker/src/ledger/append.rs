@@ -251,7 +251,7 @@ async fn send(
     if last_of_stream == 0 {
         // Sequences go on when everything has aged away, so an empty stream is told by its subjects.
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
-        headers.insert(EXPECTED_LAST_SUBJECT, subjects::SPEND);
+        headers.insert(EXPECTED_LAST_SUBJECT, subjects::SPENDING);
     } else {
         headers.insert(NATS_EXPECTED_LAST_SEQUENCE, last_of_stream.to_string().as_str());
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, last_of_subject.to_string().as_str());

@@ -30,15 +30,14 @@ fn config(url: &str) -> Config {
 }
 
 async fn connect(url: &str) -> Broker {
-    Broker::connect(&config(url).nats, Role::Admin, "test").await.unwrap()
+    Broker::connect(&config(url), Role::Admin, "test").await.unwrap()
 }
 
 /// A server with everything provisioned, and a connection of its own.
 async fn server() -> (NatsServer, Broker) {
     let server = NatsServer::start().await;
     let broker = connect(&server.url()).await;
-    let Config { streams, registry, worker, .. } = config(&server.url());
-    broker.provision(&Topology::new(&streams, &registry, worker.heartbeat())).await.unwrap();
+    broker.provision(&Topology::new(&config(&server.url()))).await.unwrap();
     (server, broker)
 }
 

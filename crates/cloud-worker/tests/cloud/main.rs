@@ -48,9 +48,8 @@ impl Cloud {
         );
         let variables = [("TRILANE__NATS__URL".to_owned(), nats.url())];
         let config = load_from(Some(&file), variables).unwrap();
-        let broker = Broker::connect(&config.nats, trilane_broker::Role::Admin, "test").await.unwrap();
-        let topology = Topology::new(&config.streams, &config.registry, config.worker.heartbeat());
-        broker.provision(&topology).await.unwrap();
+        let broker = Broker::connect(&config, trilane_broker::Role::Admin, "test").await.unwrap();
+        broker.provision(&Topology::new(&config)).await.unwrap();
         let variable = |name: &str| name.starts_with('K').then(|| format!("value-{name}"));
         let catalogue = Catalogue::build(&config, &"cloud".parse().unwrap(), variable).unwrap();
         let terms = Terms { budgets: config.budgets(), on_ambiguous: config.budget.on_ambiguous };

@@ -92,7 +92,10 @@ fn malformed(error: impl std::fmt::Display) -> ConfigError {
 fn decode(merged: Sources) -> Result<RawConfig, ConfigError> {
     let tree: serde_json::Value = merged.try_deserialize().map_err(malformed)?;
     if let Some(key) = endless_number(&tree) {
-        return Err(ConfigError::BadKey { key, problem: "expected a number, found none (nan or inf)".into() });
+        return Err(ConfigError::BadKey {
+            key,
+            problem: "expected a number, found none (nan or inf)".into(),
+        });
     }
     serde_path_to_error::deserialize(tree).map_err(|error| {
         let path = error.path().to_string();
@@ -107,6 +110,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
     let config = Config {
         registry: registry.check()?,
         nats: raw.nats,
+        security: raw.security,
         streams: raw.streams,
         limits: raw.limits,
         paths: raw.paths,
@@ -142,7 +146,7 @@ fn endless_number(tree: &serde_json::Value) -> Option<String> {
 
 /// The numbers that would break a promise or hang a process when out of range.
 fn check_numbers(config: &Config) -> Result<(), ConfigError> {
-    let rules: [(&str, bool, &str); 12] = [
+    let rules: [(&str, bool, &str); 15] = [
         (
             "policy.good_enough",
             (0.0..=1.0).contains(&config.policy.good_enough),
@@ -161,6 +165,23 @@ fn check_numbers(config: &Config) -> Result<(), ConfigError> {
         ),
         ("budget.day_usd", is_money(config.budget.day_usd), "expected dollars, 0 or more"),
         ("budget.week_usd", is_money(config.budget.week_usd), "expected dollars, 0 or more"),
+        (
+            "security.seal_valid_s",
+            config.security.seal_valid_s >= config.limits.max_deadline_s,
+            "must not be shorter than limits.max_deadline_s, or a task could end while it may still wait",
+        ),
+        (
+            "streams.results_max_age_s",
+            config.streams.results_max_age_s > config.security.seal_valid_s,
+            "must be longer than security.seal_valid_s, or a task could be answered twice",
+        ),
+        (
+            "nats.tls",
+            config.nats.tls.cert.as_os_str().is_empty() == config.nats.tls.key.as_os_str().is_empty()
+                && config.nats.tls.server_cert.as_os_str().is_empty()
+                    == config.nats.tls.server_key.as_os_str().is_empty(),
+            "a certificate and its key are given together",
+        ),
         ("streams.replicas", matches!(config.streams.replicas, 1 | 3 | 5), "expected 1, 3 or 5"),
         ("worker.heartbeat_s", config.worker.heartbeat_s > 0, "expected 1 or more"),
         ("worker.retry_factor", config.worker.retry_factor >= 1.0, "expected 1 or more"),
