@@ -1,12 +1,7 @@
 //! Money: what a cloud call costs is counted before it is made, whatever is killed, and a spent budget holds up
 //! nothing but the cloud.
 
-#[expect(dead_code, reason = "the script has words that only other tests use")]
-#[path = "../../crates/providers/tests/chat/server.rs"]
-mod server;
-
 use serde_json::json;
-use server::{Reply, Server};
 use tokio::task::JoinHandle;
 use trilane_cloud_worker::Catalogue;
 use trilane_protocol::decision::Reason;
@@ -19,6 +14,7 @@ use trilane_service::start::Started;
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
 use crate::processes::Process;
+use crate::scripted_http::{Reply, Server};
 
 const AGENT: &str = "sample";
 
