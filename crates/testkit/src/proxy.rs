@@ -246,7 +246,8 @@ mod tests {
         old.write_all(b"gone").await.unwrap();
         let mut new = connected(&proxy).await;
         new.write_all(b"gone too").await.unwrap();
-        eventually("all of it is swallowed", || async { (proxy.swallowed_bytes() == 12).then_some(()) }).await;
+        eventually("all of it is swallowed", || async { (proxy.swallowed_bytes() == 12).then_some(()) })
+            .await;
         proxy.heal();
         assert!(is_closed(&mut old).await && is_closed(&mut new).await, "closed, and without an echo");
         assert!(is_echoed(&mut connected(&proxy).await, b"hello").await);
