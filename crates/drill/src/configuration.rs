@@ -34,11 +34,11 @@ publish_timeout_s = 2
 # Small, so that producers are refused and classifiers are slowed down all the time.
 [streams]
 replicas = {replicas}
-intake_max_messages = 200
+intake_max_messages = 60
 intake_max_bytes = 67_108_864
-intake_max_in_flight = 128
+intake_max_in_flight = 32
 intake_ack_wait_s = {intake_ack_wait_s}
-lane_max_messages = 40
+lane_max_messages = 15
 lane_max_bytes = 67_108_864
 results_max_bytes = 268_435_456
 routes_max_bytes = 268_435_456
@@ -51,7 +51,7 @@ retry_initial_ms = 50
 retry_max_ms = 1_000
 
 [classifier]
-window = 64
+window = 16
 full_lane_retry_initial_ms = 50
 full_lane_retry_max_ms = 1_000
 
@@ -70,7 +70,7 @@ provider = "drill"
 remote_name = "{CLOUD_MODEL}"
 context_tokens = 8_192
 max_output_tokens = 4_096
-slots = 4
+slots = 2
 price = {{ input_usd_per_mtok = {INPUT_USD_PER_MTOK:?}, cached_input_usd_per_mtok = {INPUT_USD_PER_MTOK:?}, output_usd_per_mtok = {OUTPUT_USD_PER_MTOK:?} }}
 "#,
         intake_ack_wait_s = ack_wait_s(),
@@ -87,7 +87,7 @@ price = {{ input_usd_per_mtok = {INPUT_USD_PER_MTOK:?}, cached_input_usd_per_mto
             let _ = write!(
                 text,
                 "\n[models.drill-{lane}]\nbackend = \"local-server\"\nbase_url = \"{}\"\nremote_name = \"drill-{lane}\"\n\
-                 context_tokens = 8_192\nslots = 4\n",
+                 context_tokens = 8_192\nslots = 2\n",
                 provider.base_url(lane)
             );
         }

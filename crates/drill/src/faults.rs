@@ -17,7 +17,7 @@ use crate::schedule::{Fault, Process, Scheduled};
 const MOST_AT_ONCE: usize = 3;
 
 /// Tasks that producers may be ahead of the next fault, so that a quick fleet does not outrun the schedule.
-const TASKS_AHEAD: usize = 100;
+const TASKS_AHEAD: usize = 300;
 
 /// Carries out `schedule` as tasks are acknowledged, until it is over or `stop` fires, and waits until every
 /// fault is undone. Tells the producers by `released` how many tasks they may publish until then.
