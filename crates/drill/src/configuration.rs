@@ -1,6 +1,7 @@
 //! The fleet's configuration: scripted models, tight limits, short waits.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -22,7 +23,7 @@ pub const DRAIN_GRACE_S: u64 = 3;
 
 /// Everything that differs from the shipped configuration. The server's address comes by the environment: each
 /// process has a connection of its own to be cut.
-pub fn toml(seed: u64, replicas: usize, provider: &Provider) -> String {
+pub fn toml(seed: u64, replicas: usize, provider: &Provider, keys: &Path) -> String {
     let mut random = StdRng::seed_from_u64(seed);
     let mut ack_wait_s = || random.random_range(2..=5);
     let mut text = format!(
@@ -30,6 +31,9 @@ pub fn toml(seed: u64, replicas: usize, provider: &Provider) -> String {
 [nats]
 connect_timeout_s = 2
 publish_timeout_s = 2
+
+[security]
+keys = {keys:?}
 
 # Small, so that producers are refused and classifiers are slowed down all the time.
 [streams]
@@ -113,7 +117,7 @@ mod tests {
 
     async fn config() -> Config {
         let provider = Provider::start(1).await.unwrap();
-        load_from(Some(&toml(1, 1, &provider)), []).unwrap()
+        load_from(Some(&toml(1, 1, &provider, Path::new("keys"))), []).unwrap()
     }
 
     /// What the classifier's screen says of a task that is no pipeline.

@@ -10,14 +10,18 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use trilane_trust::Role;
 
 use crate::audit::{Evidence, audit};
 use crate::evidence::Reader;
 use crate::fleet::Fleet;
-use crate::producers::Published;
+use crate::producers::{Door, Published};
 use crate::queue::CLUSTER_NODES;
 use crate::report::{Measured, Report};
 use crate::{faults, producers, schedule, tasks};
+
+/// Between two lines that say how far the drill is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Puts the real fleet under fire and audits what became of every task.
 #[derive(Debug, Parser)]
@@ -53,7 +57,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let (folder, _temporary) = folder(arguments.keep.as_deref())?;
     let nodes = if arguments.cluster { CLUSTER_NODES } else { 1 };
     let fleet = Arc::new(Fleet::start(seed, nodes, &folder).await?);
-    let reader = Reader::connect(fleet.admin_address).await?;
+    let reader = Reader::connect(fleet.admin_address, &fleet.keys).await?;
     let listener = reader.listen().await?;
 
     let begun = Instant::now();
@@ -110,11 +114,20 @@ async fn under_fire(
     let (count, counted) = watch::channel(0);
     let (release, released) = watch::channel(0);
     let faults = tokio::spawn(faults::run(Arc::clone(fleet), schedule, counted, release, stop.clone()));
-    let address = fleet.producers_address;
+    let door = Door { address: fleet.producers_address, seed: fleet.keys.user_seed(&Role::Producer)? };
     let producing =
-        producers::run(Arc::clone(tasks), address, Arc::clone(published), count, released, stop.clone());
+        producers::run(Arc::clone(tasks), &door, Arc::clone(published), count, released, stop.clone());
     let mut producing = std::pin::pin!(producing);
+    let progress = async {
+        loop {
+            tokio::time::sleep(PROGRESS_INTERVAL).await;
+            let (acknowledged, faults) = (published.acknowledged().len(), fleet.notes.noted().faults);
+            let faults: u64 = faults.values().sum();
+            eprintln!("  {acknowledged} of {} acknowledged, {faults} faults undone", tasks.len());
+        }
+    };
     tokio::select! {
+        () = progress => {}
         produced = &mut producing => produced?,
         () = after(longest) => {
             stop.cancel();

@@ -12,16 +12,17 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use trilane_broker::topology::{DEAD, LANE_CLOUD, LANE_LOCAL, RESULTS, TASKS};
+use trilane_broker::topology::{CANCELS, DEAD, LANE_CLOUD, LANE_LOCAL, LATER, RESULTS, RETURNS, TASKS};
 use trilane_protocol::outcome::DeadLetter;
-use trilane_protocol::work::{LaneMessage, Reroute};
+use trilane_protocol::work::{LaneMessage, Return};
 use trilane_protocol::{AgentName, Encoding, TaskId, TaskResult};
+use trilane_trust::{Keys, Role};
 
 use crate::audit::{Buried, Key, QueueState, Queued, StoredResult};
 use crate::fleet::url;
 
-/// The work queues. Those that the fleet does not have are passed over.
-const QUEUES: [&str; 5] = [TASKS, "RETURNS", LANE_LOCAL, LANE_CLOUD, "CANCELS"];
+/// The work queues.
+const QUEUES: [&str; 6] = [TASKS, RETURNS, LATER, CANCELS, LANE_LOCAL, LANE_CLOUD];
 
 /// Longest wait for the next message of a stream that is not read to its end yet.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
@@ -50,12 +51,14 @@ pub struct Listener {
 }
 
 impl Reader {
-    /// Connects.
+    /// Connects with the key of the admin: whoever audits must be able to see everything.
     ///
     /// # Errors
     /// Where the queue cannot be reached.
-    pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let client = async_nats::ConnectOptions::new().max_reconnects(None).connect(url(address)).await?;
+    pub async fn connect(address: SocketAddr, keys: &Keys) -> anyhow::Result<Self> {
+        let seed = keys.user_seed(&Role::Admin)?.context("the admin has no key")?;
+        let client =
+            async_nats::ConnectOptions::with_nkey(seed).max_reconnects(None).connect(url(address)).await?;
         Ok(Self { context: jetstream::new(client) })
     }
 
@@ -100,11 +103,7 @@ impl Reader {
     pub async fn queues(&self) -> anyhow::Result<Vec<QueueState>> {
         let mut queues = Vec::new();
         for name in QUEUES {
-            let stream = match self.context.get_stream(name).await {
-                Ok(stream) => stream,
-                Err(error) if is_missing(&error) => continue,
-                Err(error) => return Err(error.into()),
-            };
+            let stream = self.context.get_stream(name).await?;
             let (mut waiting, mut in_hand) = (0, 0);
             let mut consumers = stream.consumers();
             while let Some(consumer) = consumers.try_next().await? {
@@ -179,7 +178,7 @@ impl Reader {
         while (messages.len() as u64) < count {
             match timeout(LONGEST_SILENCE, reading.next()).await {
                 Ok(Some(Ok(message))) => {
-                    messages.push((message.subject.to_string(), message.payload.clone()))
+                    messages.push((message.subject.to_string(), message.payload.clone()));
                 }
                 // The reader makes itself a new consumer.
                 Ok(Some(Err(_))) => {}
@@ -203,12 +202,6 @@ impl Drop for Listener {
     }
 }
 
-fn is_missing(error: &jetstream::context::GetStreamError) -> bool {
-    use jetstream::ErrorCode;
-    use jetstream::context::GetStreamErrorKind;
-    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
-}
-
 fn stored_result(subject: &str, payload: &[u8]) -> StoredResult {
     let key = key_of_subject(subject);
     let read =
@@ -228,9 +221,10 @@ fn key_of_subject(subject: &str) -> Option<Key> {
     Some((AgentName::new(agent).ok()?, TaskId::new(task_id).ok()?))
 }
 
-/// The task of a lane message, or of one that a worker has given back. A task itself is known by its sequence.
+/// The task of a lane message, or of one that a worker has handed back. A task itself is known by its sequence.
 fn key_of_work(payload: &[u8]) -> Option<Key> {
-    let lane = || Encoding::Msgpack.decode::<LaneMessage>(payload).ok().map(|message| message.work);
-    let reroute = || Encoding::Msgpack.decode::<Reroute>(payload).ok().map(|message| message.work);
-    lane().or_else(reroute).map(|work| (work.agent, work.task_id))
+    let returned = Encoding::Msgpack.decode::<Return>(payload).ok();
+    let payload = returned.as_ref().map_or(payload, |returned| returned.message.as_slice());
+    let message = Encoding::Msgpack.decode::<LaneMessage>(payload).ok()?;
+    Some((message.work.agent, message.work.task_id))
 }

@@ -13,13 +13,14 @@ use trilane_broker::topology::Topology;
 use trilane_broker::{Broker, Role as BrokerRole};
 use trilane_service::config::{Config, load_from};
 use trilane_testkit::Proxy;
+use trilane_trust::Keys;
 
 use crate::configuration::{self, KEY_VARIABLE};
 use crate::member::Member;
 use crate::notes::Notes;
 use crate::process::Recipe;
 use crate::provider::Provider;
-use crate::queue::Queue;
+use crate::queue::{Queue, free_addresses};
 use crate::schedule::{FLEET, Link, Role};
 
 /// Between two looks at the processes: who has ended, who needs how much memory.
@@ -52,6 +53,8 @@ pub struct Fleet {
     pub admin_address: SocketAddr,
     /// The fleet's configuration.
     pub config: Config,
+    /// The keys of its roles.
+    pub keys: Keys,
     /// What is noticed.
     pub notes: Arc<Notes>,
     _admin_link: Proxy,
@@ -65,15 +68,19 @@ impl Fleet {
     /// Where a part cannot be started, or does not come up in time.
     pub async fn start(seed: u64, nodes: usize, folder: &Path) -> anyhow::Result<Self> {
         let notes = Arc::new(Notes::default());
-        let queue = Queue::start(nodes, folder, &notes)?;
         let provider = Provider::start(seed).await?;
-        let text = configuration::toml(seed, nodes, &provider);
+        let keys = Keys::new(folder.join("keys"));
+        let text = configuration::toml(seed, nodes, &provider, keys.folder());
         let file = folder.join("trilane.toml");
         std::fs::write(&file, &text)?;
 
-        let admin_link = Proxy::start(queue.addresses.clone()).await?;
+        let addresses = free_addresses(nodes)?;
+        let admin_link = Proxy::start(addresses.clone()).await?;
         let admin_address = admin_link.address();
         let config = load_from(Some(&text), [("TRILANE__NATS__URL".to_owned(), url(admin_address))])?;
+        keys.init(&config.zones(), true)?;
+        let accounts = std::fs::read_to_string(keys.accounts_file())?;
+        let queue = Queue::start(addresses, &accounts, folder, &notes)?;
         let admin = provisioned(&config).await?;
 
         let producers_link = Proxy::start(queue.addresses.clone()).await?;
@@ -97,6 +104,7 @@ impl Fleet {
             admin,
             admin_address,
             config,
+            keys,
             notes,
             _admin_link: admin_link,
             looking,
@@ -166,10 +174,10 @@ pub fn url(address: SocketAddr) -> String {
 
 /// Connects and applies the topology, as soon as the queue lets it.
 async fn provisioned(config: &Config) -> anyhow::Result<Broker> {
-    let topology = Topology::new(&config.streams, &config.registry, config.worker.heartbeat());
+    let topology = Topology::new(config);
     let deadline = Instant::now() + LONGEST_START;
     loop {
-        let reason = match Broker::connect(&config.nats, BrokerRole::Admin, "drill").await {
+        let reason = match Broker::connect(config, BrokerRole::Admin, "drill").await {
             Ok(broker) => match broker.provision(&topology).await {
                 Ok(()) => return Ok(broker),
                 Err(error) => error.to_string(),

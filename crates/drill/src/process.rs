@@ -34,6 +34,7 @@ pub struct Recipe {
 pub struct Process {
     recipe: Recipe,
     child: Option<Child>,
+    started: Instant,
 }
 
 impl Process {
@@ -42,7 +43,7 @@ impl Process {
     /// # Errors
     /// Where it cannot be started.
     pub fn start(recipe: Recipe) -> anyhow::Result<Self> {
-        let mut process = Self { recipe, child: None };
+        let mut process = Self { recipe, child: None, started: Instant::now() };
         process.restart()?;
         Ok(process)
     }
@@ -69,6 +70,7 @@ impl Process {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         self.child = Some(child);
+        self.started = Instant::now();
         Ok(())
     }
 
@@ -80,6 +82,11 @@ impl Process {
     /// Its id, while it is not known to have ended.
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
+    }
+
+    /// How long ago it was started.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Sends a signal.

@@ -6,20 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::context::{ContextBuilder, PublishError};
 use async_nats::jetstream::{self, Context};
+use async_nats::{ConnectOptions, HeaderMap};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use rand::Rng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use trilane_protocol::Encoding;
+use trilane_protocol::{Encoding, subjects};
+use trilane_trust::Role;
 
 use crate::fleet::url;
-use crate::tasks::{PRODUCERS, PlannedTask};
+use crate::tasks::{Kind, PRODUCERS, PlannedTask};
 
 /// Publishes that one producer has under way.
 const PUBLISHES_AT_ONCE: usize = 16;
@@ -43,6 +45,15 @@ pub struct Acknowledged {
     pub task: usize,
     /// Its sequence in the stream, as its acknowledgement says.
     pub sequence: u64,
+}
+
+/// Where producers come in.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// The address of the queue, or of what stands before it.
+    pub address: SocketAddr,
+    /// The key of those that have one.
+    pub seed: Option<String>,
 }
 
 /// What the producers have seen.
@@ -87,7 +98,7 @@ struct Shared {
 /// Where a producer cannot connect.
 pub async fn run(
     tasks: Arc<Vec<PlannedTask>>,
-    address: SocketAddr,
+    door: &Door,
     published: Arc<Published>,
     count: watch::Sender<usize>,
     released: watch::Receiver<usize>,
@@ -96,23 +107,28 @@ pub async fn run(
     let shared = Shared { tasks, published, count, released, stop };
     let mut producing = JoinSet::new();
     for producer in 0..PRODUCERS {
-        let context = connect(address, producer).await?;
+        let context = connect(door, producer).await?;
         producing.spawn(produce(producer, context, shared.clone()));
     }
     producing.join_all().await;
     Ok(())
 }
 
-async fn connect(address: SocketAddr, producer: usize) -> anyhow::Result<Context> {
-    let options = async_nats::ConnectOptions::new()
+/// Every other producer comes with a key, the rest without any.
+async fn connect(door: &Door, producer: usize) -> anyhow::Result<Context> {
+    let (options, inbox) = match door.seed.clone().filter(|_| producer.is_multiple_of(2)) {
+        Some(seed) => (ConnectOptions::with_nkey(seed), Role::Producer.inbox_prefix()),
+        None => (ConnectOptions::new(), "_INBOX".to_owned()),
+    };
+    let options = options
         .name(format!("producer-{producer}"))
-        .custom_inbox_prefix("_INBOX.producer")
+        .custom_inbox_prefix(inbox)
         .ping_interval(PING_INTERVAL)
         .connection_timeout(LONGEST_SILENCE)
         .retry_on_initial_connect()
         .max_reconnects(None)
         .reconnect_delay_callback(|_| Duration::from_millis(100));
-    let client = options.connect(url(address)).await?;
+    let client = options.connect(url(door.address)).await?;
     Ok(ContextBuilder::new().ack_timeout(LONGEST_SILENCE).build(client))
 }
 
@@ -132,8 +148,19 @@ async fn produce(producer: usize, context: Context, shared: Shared) {
 }
 
 impl Shared {
-    /// Publishes one task until it is acknowledged.
+    /// Publishes one task until it is acknowledged, and cancels it where the plan says so.
     async fn publish(&self, context: &Context, task: usize) {
+        self.publish_task(context, task).await;
+        let planned = &self.tasks[task];
+        if let (Kind::Cancelled, Some((agent, task_id))) = (planned.kind, &planned.key) {
+            // One that is not acknowledged may have come or not; either way the task ends.
+            if let Ok(sent) = context.publish(subjects::cancel(agent, task_id), Bytes::new()).await {
+                let _ = sent.await;
+            }
+        }
+    }
+
+    async fn publish_task(&self, context: &Context, task: usize) {
         let mut is_ambiguous = false;
         loop {
             self.published.offered.fetch_add(1, Ordering::Relaxed);

@@ -150,7 +150,7 @@ async fn chat(State(shared): State<Arc<Shared>>, Path(lane): Path<String>, body:
         }
         Behaviour::Cut(after, pieces) => {
             tokio::time::sleep(after).await;
-            if request.stream { streamed(open, &text, pieces) } else { broken(open) }
+            if request.stream { streamed(open, &text, pieces) } else { broken(&open) }
         }
     }
 }
@@ -179,7 +179,7 @@ fn usage() -> serde_json::Value {
 }
 
 /// A plain answer whose connection breaks: the work was done, so it is charged.
-fn broken(open: Open) -> Response {
+fn broken(open: &Open) -> Response {
     open.charge(PROMPT_TOKENS, ANSWER_TOKENS);
     open.end(Ended::Cut);
     let pieces = [Ok(Bytes::from_static(b"{\"object\":")), Err(std::io::Error::other("cut"))];

@@ -25,17 +25,22 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts so many nodes with their stores in `folder`.
+    /// Starts a node on each address, with its store in `folder` and these accounts.
     ///
     /// # Errors
     /// Where a server cannot be started.
-    pub fn start(nodes: usize, folder: &Path, notes: &Arc<Notes>) -> anyhow::Result<Self> {
-        let addresses = free_addresses(nodes)?;
-        let routes = free_addresses(nodes)?;
+    pub fn start(
+        addresses: Vec<SocketAddr>,
+        accounts: &str,
+        folder: &Path,
+        notes: &Arc<Notes>,
+    ) -> anyhow::Result<Self> {
+        let routes = free_addresses(addresses.len())?;
         let start = |index: usize| {
             let name = format!("nats-{index}");
             let file = folder.join(format!("{name}.conf"));
-            std::fs::write(&file, settings(index, &addresses, &routes, &folder.join(&name)))?;
+            let settings = settings(index, &addresses, &routes, &folder.join(&name));
+            std::fs::write(&file, settings + accounts)?;
             let recipe = Recipe {
                 program: nats::binary(),
                 arguments: vec!["-c".into(), file.into()],
@@ -45,14 +50,17 @@ impl Queue {
             };
             Member::start(Role::Server, recipe, Arc::clone(notes)).map(Arc::new)
         };
-        let nodes = (0..nodes).map(start).collect::<anyhow::Result<_>>()?;
+        let nodes = (0..addresses.len()).map(start).collect::<anyhow::Result<_>>()?;
         Ok(Self { nodes, addresses })
     }
 }
 
 /// Ports that the system has chosen. A node of a cluster must know those of the others before it starts, so
 /// they are given back for a moment in between.
-fn free_addresses(count: usize) -> std::io::Result<Vec<SocketAddr>> {
+///
+/// # Errors
+/// Where the system has none.
+pub fn free_addresses(count: usize) -> std::io::Result<Vec<SocketAddr>> {
     let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
     listeners.iter().map(TcpListener::local_addr).collect()
 }

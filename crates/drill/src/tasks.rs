@@ -24,11 +24,12 @@ pub const CLOUD_MODEL: &str = "drill-cloud";
 /// How a task ends if nothing goes wrong, or if everything does.
 const ANSWERED: &[Status] = &[Status::Done, Status::Failed];
 const TIMED: &[Status] = &[Status::Done, Status::Failed, Status::Expired];
+const CANCELLED: &[Status] = &[Status::Done, Status::Failed, Status::Cancelled];
 const REFUSED: &[Status] = &[Status::Rejected];
 
 /// The chances of each kind of task, in hundredths.
-const KINDS: [(Kind, u32); 16] = [
-    (Kind::Easy, 26),
+const KINDS: [(Kind, u32); 18] = [
+    (Kind::Easy, 21),
     (Kind::Middling, 10),
     (Kind::Hard, 20),
     (Kind::PrivateByAgent, 7),
@@ -42,6 +43,8 @@ const KINDS: [(Kind, u32); 16] = [
     (Kind::TooLong, 3),
     (Kind::PrivateTooLong, 1),
     (Kind::Deadline, 3),
+    (Kind::Later, 2),
+    (Kind::Cancelled, 3),
     (Kind::Malformed, 3),
     (Kind::InvalidAgent, 1),
 ];
@@ -77,6 +80,10 @@ pub enum Kind {
     PrivateTooLong,
     /// Public, with so short a deadline that it may expire.
     Deadline,
+    /// Public, not to be run at once.
+    Later,
+    /// Public, and cancelled as soon as it is acknowledged.
+    Cancelled,
     /// Not a task.
     Malformed,
     /// On a subject that names no agent: only a dead letter tells.
@@ -150,6 +157,7 @@ fn planned(index: usize, kind: Kind, random: &mut StdRng) -> PlannedTask {
         may_end: match kind {
             Kind::Malformed | Kind::InvalidAgent => REFUSED,
             Kind::Deadline => TIMED,
+            Kind::Cancelled => CANCELLED,
             _ => ANSWERED,
         },
     }
@@ -184,7 +192,7 @@ fn content(index: usize, kind: Kind, random: &mut StdRng) -> Content {
         Content { fields: merged(content.fields, more), private: vec![marker(0)], ..content }
     };
     match kind {
-        Kind::Easy => public(random.random_range(0.05..0.3), prompt),
+        Kind::Easy | Kind::Cancelled => public(random.random_range(0.05..0.3), prompt),
         Kind::Middling => public(random.random_range(0.42..0.55), prompt),
         Kind::Hard => public(0.95, prompt),
         Kind::PrivateByAgent | Kind::PrivateByPolicy => private(json!({}), prompt),
@@ -214,6 +222,11 @@ fn content(index: usize, kind: Kind, random: &mut StdRng) -> Content {
             let content = public(0.1, prompt);
             let deadline = json!({"deadline": random.random_range(0.5..6.0)});
             Content { fields: merged(content.fields, deadline), ..content }
+        }
+        Kind::Later => {
+            let content = public(0.1, prompt);
+            let later = json!({"not_before": random.random_range(0.5..4.0)});
+            Content { fields: merged(content.fields, later), ..content }
         }
         Kind::Malformed | Kind::InvalidAgent => {
             Content { fields: json!({"prompt": prompt}), prompts: Vec::new(), private: vec![marker(0)] }
