@@ -40,9 +40,9 @@ keys = {keys:?}
 replicas = {replicas}
 intake_max_messages = 60
 intake_max_bytes = 67_108_864
-intake_max_in_flight = 32
+intake_max_in_flight = 128
 intake_ack_wait_s = {intake_ack_wait_s}
-lane_max_messages = 15
+lane_max_messages = 25
 lane_max_bytes = 67_108_864
 results_max_bytes = 268_435_456
 routes_max_bytes = 268_435_456
@@ -55,7 +55,7 @@ retry_initial_ms = 50
 retry_max_ms = 1_000
 
 [classifier]
-window = 16
+window = 32
 full_lane_retry_initial_ms = 50
 full_lane_retry_max_ms = 1_000
 
@@ -74,7 +74,7 @@ provider = "drill"
 remote_name = "{CLOUD_MODEL}"
 context_tokens = 8_192
 max_output_tokens = 4_096
-slots = 2
+slots = 4
 price = {{ input_usd_per_mtok = {INPUT_USD_PER_MTOK:?}, cached_input_usd_per_mtok = {INPUT_USD_PER_MTOK:?}, output_usd_per_mtok = {OUTPUT_USD_PER_MTOK:?} }}
 "#,
         intake_ack_wait_s = ack_wait_s(),
@@ -91,7 +91,7 @@ price = {{ input_usd_per_mtok = {INPUT_USD_PER_MTOK:?}, cached_input_usd_per_mto
             let _ = write!(
                 text,
                 "\n[models.drill-{lane}]\nbackend = \"local-server\"\nbase_url = \"{}\"\nremote_name = \"drill-{lane}\"\n\
-                 context_tokens = 8_192\nslots = 2\n",
+                 context_tokens = 8_192\nslots = 4\n",
                 provider.base_url(lane)
             );
         }

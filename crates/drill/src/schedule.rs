@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 /// Acknowledged tasks between two faults.
-const TASKS_PER_FAULT: usize = 15;
+const TASKS_PER_FAULT: usize = 16;
 
 /// Faults of a drill however short.
 const FEWEST_FAULTS: usize = 20;
@@ -142,9 +142,9 @@ fn fault(random: &mut StdRng, servers: usize) -> Fault {
         _ => Link::One(fleet),
     };
     let lane = LANES.choose(random).copied().unwrap_or(LANES[0]);
-    let short = random.random_range(Duration::from_millis(50)..Duration::from_millis(1_500));
+    let short = random.random_range(Duration::from_millis(50)..Duration::from_millis(1_000));
     // Long enough that leases run out and signs of life are missed.
-    let long = random.random_range(Duration::from_millis(500)..Duration::from_secs(7));
+    let long = random.random_range(Duration::from_millis(300)..Duration::from_millis(4_500));
     match random.random_range(0..100) {
         0..22 => Fault::Kill(process, short),
         22..38 => Fault::Stop(process, long),
