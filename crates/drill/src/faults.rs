@@ -17,7 +17,7 @@ use crate::schedule::{Fault, Process, Scheduled};
 const MOST_AT_ONCE: usize = 3;
 
 /// Tasks that producers may be ahead of the next fault, so that a quick fleet does not outrun the schedule.
-const TASKS_AHEAD: usize = 300;
+const TASKS_AHEAD: usize = 100;
 
 /// Carries out `schedule` as tasks are acknowledged, until it is over or `stop` fires, and waits until every
 /// fault is undone. Tells the producers by `released` how many tasks they may publish until then.
@@ -39,6 +39,8 @@ pub async fn run(
         let Some(Some(turn)) = stop.run_until_cancelled(begin).await else { break };
         let fleet = Arc::clone(&fleet);
         under_way.spawn(async move {
+            let _one_at_a_time =
+                if fault.is_on_server() { Some(fleet.queue.turn.lock().await) } else { None };
             if carry_out(&fleet, fault).await {
                 fleet.notes.fault(fault.name());
             }

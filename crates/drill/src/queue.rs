@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use trilane_testkit::nats;
 
 use crate::member::Member;
@@ -22,6 +23,8 @@ pub struct Queue {
     pub nodes: Vec<Arc<Member>>,
     /// Where they take clients.
     pub addresses: Vec<SocketAddr>,
+    /// Held by whoever faults a node: a cluster bears the loss of one at a time.
+    pub turn: Mutex<()>,
 }
 
 impl Queue {
@@ -51,7 +54,7 @@ impl Queue {
             Member::start(Role::Server, recipe, Arc::clone(notes)).map(Arc::new)
         };
         let nodes = (0..addresses.len()).map(start).collect::<anyhow::Result<_>>()?;
-        Ok(Self { nodes, addresses })
+        Ok(Self { nodes, addresses, turn: Mutex::new(()) })
     }
 }
 

@@ -96,6 +96,14 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether it befalls a node of the queue.
+    pub fn is_on_server(self) -> bool {
+        let (Self::Kill(process, _) | Self::Stop(process, _) | Self::Terminate(process)) = self else {
+            return false;
+        };
+        matches!(process, Process::Server(_))
+    }
+
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
