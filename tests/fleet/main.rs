@@ -5,13 +5,17 @@
 mod any_client;
 mod attacks;
 mod bad_input;
+mod cancelling;
+mod dead_letters;
 mod faults;
+mod janitor;
 mod lifecycle;
 mod links;
 mod old_server;
 mod pipelines;
 mod privacy;
 mod processes;
+mod producer;
 mod providers;
 mod real_model;
 mod schedule;

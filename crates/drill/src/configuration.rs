@@ -59,6 +59,14 @@ window = 32
 full_lane_retry_initial_ms = 50
 full_lane_retry_max_ms = 1_000
 
+[monitor]
+sweep_s = 5
+
+# The drill reads in them which processes have begun their work.
+[telemetry]
+log = "info"
+log_format = "json"
+
 [providers.drill]
 api = "openai"
 base_url = "{cloud_url}"

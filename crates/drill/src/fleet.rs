@@ -145,7 +145,7 @@ impl Fleet {
     }
 
     async fn wait_for_workers(&self) -> anyhow::Result<()> {
-        let wanted = FLEET.iter().filter(|role| **role != Role::Classifier).count();
+        let wanted = FLEET.iter().filter(|role| matches!(role, Role::Endpoint(_) | Role::Cloud)).count();
         let workers = self.admin.workers().await?;
         let deadline = Instant::now() + LONGEST_START;
         loop {
@@ -203,6 +203,7 @@ fn recipe(
         Role::Classifier => ("trilane-classifier", None),
         Role::Endpoint(lane) => ("trilane-endpoint-worker", Some(lane)),
         Role::Cloud => ("trilane-cloud-worker", Some("cloud")),
+        Role::Monitor => ("trilane-monitor", None),
     };
     let mut arguments = vec!["--config".into(), config.into()];
     arguments.extend(lane.into_iter().flat_map(|lane| ["--lane".into(), lane.into()]));

@@ -14,8 +14,9 @@ use crate::schedule::Role;
 /// How long a process may take to end after SIGTERM: its grace time, the runner's, and a busy machine.
 const LONGEST_DRAIN: Duration = Duration::from_secs(DRAIN_GRACE_S + 20);
 
-/// How long a process may take to begin its work: the longest that it waits for the queue, and a busy machine.
-const LONGEST_START: Duration = Duration::from_secs(4);
+/// What the processes of the fleet say once they have begun their work, in JSON logs.
+const BEGUN: [&str; 3] =
+    ["\"message\":\"serving\"", "\"message\":\"classifying\"", "\"message\":\"watching\""];
 
 /// A process and its place in the drill. Whoever faults it holds its lock, so that faults on one process come
 /// one after another, and nobody starts again what is meant to be down.
@@ -55,10 +56,9 @@ impl Member {
 
     /// Tells it to stop, and kills what does not.
     pub async fn terminate(&self, process: &mut Process) {
-        let is_young = process.age() < LONGEST_START;
         match process.terminate(LONGEST_DRAIN).await {
             // One that had not begun yet has nothing in hand: it may have died of the signal, or for want of a queue.
-            Some(status) if status.success() || is_young || self.role == Role::Server => {}
+            Some(status) if status.success() || !process.has_said(&BEGUN) => {}
             Some(status) => {
                 self.notes.bad_exit(format!("{} ended with {status} after SIGTERM", process.name()));
             }

@@ -34,7 +34,8 @@ pub struct Recipe {
 pub struct Process {
     recipe: Recipe,
     child: Option<Child>,
-    started: Instant,
+    /// Where in its log the present run begins.
+    log_start: u64,
 }
 
 impl Process {
@@ -43,7 +44,7 @@ impl Process {
     /// # Errors
     /// Where it cannot be started.
     pub fn start(recipe: Recipe) -> anyhow::Result<Self> {
-        let mut process = Self { recipe, child: None, started: Instant::now() };
+        let mut process = Self { recipe, child: None, log_start: 0 };
         process.restart()?;
         Ok(process)
     }
@@ -56,6 +57,7 @@ impl Process {
         self.kill();
         let Recipe { program, arguments, environment, log, .. } = &self.recipe;
         let log = File::options().create(true).append(true).open(log)?;
+        let log_start = log.metadata()?.len();
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A setting in the caller's environment must not change the drill.
@@ -70,7 +72,7 @@ impl Process {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         self.child = Some(child);
-        self.started = Instant::now();
+        self.log_start = log_start;
         Ok(())
     }
 
@@ -84,9 +86,12 @@ impl Process {
         self.child.as_ref().map(Child::id)
     }
 
-    /// How long ago it was started.
-    pub fn age(&self) -> Duration {
-        self.started.elapsed()
+    /// Whether this run has said one of these things in its log.
+    pub fn has_said(&self, sentences: &[&str]) -> bool {
+        let log = std::fs::read(&self.recipe.log).unwrap_or_default();
+        let start = usize::try_from(self.log_start).unwrap_or(usize::MAX).min(log.len());
+        let said = String::from_utf8_lossy(&log[start..]);
+        sentences.iter().any(|sentence| said.contains(sentence))
     }
 
     /// Sends a signal.

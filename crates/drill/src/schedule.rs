@@ -29,10 +29,12 @@ pub enum Role {
     Endpoint(&'static str),
     /// `trilane-cloud-worker`.
     Cloud,
+    /// `trilane-monitor`.
+    Monitor,
 }
 
 /// The processes between the producers and the models.
-pub const FLEET: [Role; 7] = [
+pub const FLEET: [Role; 8] = [
     Role::Classifier,
     Role::Classifier,
     Role::Endpoint("local-fast"),
@@ -40,6 +42,7 @@ pub const FLEET: [Role; 7] = [
     Role::Endpoint("local-deep"),
     Role::Cloud,
     Role::Cloud,
+    Role::Monitor,
 ];
 
 impl Role {
@@ -50,6 +53,7 @@ impl Role {
             Self::Classifier => "classifier",
             Self::Endpoint(_) => "endpoint-worker",
             Self::Cloud => "cloud-worker",
+            Self::Monitor => "monitor",
         }
     }
 }

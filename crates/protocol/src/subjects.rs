@@ -32,6 +32,8 @@ pub const DUE: &str = "due.*";
 pub const ROUTES: &str = "route.*";
 /// All dead letters.
 pub const DEAD: &str = "dead.*";
+/// Where the server tells that it has delivered a message as often as a consumer allows, and never will again.
+pub const MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>";
 /// Where a message dies that never reached a lane.
 pub const INTAKE: &str = "intake";
 
@@ -80,6 +82,11 @@ pub fn results_of(agent: &AgentName) -> String {
     format!("result.{agent}.*")
 }
 
+/// Where the server announces stored results of one agent: of one task, or of all.
+pub fn announced(agent: &AgentName, task_id: Option<&TaskId>) -> String {
+    format!("results.{agent}.{}", task_id.map_or("*", TaskId::as_str))
+}
+
 /// Where partial text of a task is published.
 pub fn partial(agent: &AgentName, task_id: &TaskId) -> String {
     format!("partial.{agent}.{task_id}")
@@ -108,6 +115,12 @@ pub fn dead(place: &str) -> String {
 /// Where an alert of a kind is raised for a lane, or for [`INTAKE`].
 pub fn alert(kind: &str, place: &str) -> String {
     format!("alert.{kind}.{place}")
+}
+
+/// The lane in `lane.<lane>.<priority>`.
+pub fn lane_of(subject: &str) -> Option<LaneName> {
+    let (lane, _) = subject.strip_prefix("lane.")?.split_once('.')?;
+    LaneName::new(lane).ok()
 }
 
 /// Where a message waits until it is due.
@@ -147,5 +160,12 @@ mod tests {
         assert_eq!(agent_of("reroute.marketing").unwrap().as_str(), "marketing");
         assert_eq!(agent_of("tasks.a.b"), None);
         assert_eq!(agent_of("lane.x"), None);
+    }
+
+    #[test]
+    fn the_lane_is_read_from_the_subject() {
+        assert_eq!(lane_of("lane.local-fast.high").unwrap().as_str(), "local-fast");
+        assert_eq!(lane_of("lane.local-fast"), None);
+        assert_eq!(lane_of("dead.local-fast.high"), None);
     }
 }

@@ -126,6 +126,15 @@ pub fn sequence_id(sequence: u64) -> TaskId {
     TaskId::new(sequence.to_string()).expect("digits are a task id")
 }
 
+/// The id under which the producer of a task will look for its result, even where the task does not read: the one
+/// in the payload if that much can be read, else the message id, else the stream sequence.
+pub fn likely_id(payload: &[u8], encoding: Encoding, message_id: Option<&str>, sequence: u64) -> TaskId {
+    let fields: Option<serde_json::Map<String, serde_json::Value>> = encoding.decode(payload).ok();
+    let in_payload = fields.and_then(|fields| TaskId::new(fields.get("id")?.as_str()?).ok());
+    let in_header = || TaskId::new(message_id?).ok();
+    in_payload.or_else(in_header).unwrap_or_else(|| sequence_id(sequence))
+}
+
 /// The agent's entry in the registry, as the policy has it for agents without one.
 ///
 /// # Errors
@@ -192,6 +201,53 @@ pub(crate) fn with_system_prompt(agent: &Agent, mut messages: Vec<Message>) -> V
     messages
 }
 
+/// The conversation as its producer wrote it: [`with_system_prompt`] turned back. Where the agent's prompt has
+/// changed since, the old one stays.
+pub fn without_system_prompt(agent: &Agent, mut messages: Vec<Message>) -> Vec<Message> {
+    let (Some(prompt), Some(first)) = (&agent.system_prompt, messages.first_mut()) else { return messages };
+    if first.role != Role::System {
+        return messages;
+    }
+    if first.content == *prompt {
+        messages.remove(0);
+    } else if let Some(own) =
+        first.content.strip_prefix(prompt.as_str()).and_then(|rest| rest.strip_prefix("\n\n"))
+    {
+        first.content = own.to_owned();
+    }
+    messages
+}
+
 fn invalid(error: &InvalidTask) -> TaskError {
     TaskError::new("invalid_task", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(role: Role, content: &str) -> Message {
+        Message { role, content: content.into() }
+    }
+
+    #[test]
+    fn taking_the_system_prompt_away_gives_back_what_the_producer_wrote() {
+        let agent = |prompt: Option<&str>| Agent {
+            model: ModelChoice::Auto,
+            sensitivity: None,
+            system_prompt: prompt.map(str::to_owned),
+        };
+        let conversations = [
+            vec![message(Role::User, "hi")],
+            vec![message(Role::System, "be brief"), message(Role::User, "hi")],
+            vec![message(Role::System, "You help."), message(Role::User, "hi")],
+        ];
+        for own in conversations {
+            for prompt in [None, Some("You help.")] {
+                let agent = agent(prompt);
+                let sent = with_system_prompt(&agent, own.clone());
+                assert_eq!(without_system_prompt(&agent, sent), own, "{prompt:?}");
+            }
+        }
+    }
 }
