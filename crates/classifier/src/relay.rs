@@ -103,6 +103,10 @@ impl Shared {
                 Ok(Relayed::Ended)
             }
             Err(ReadError::NotNow(reason)) => Err(NotNow::Pipeline(reason)),
+            Err(ReadError::Repeated) => {
+                tracing::debug!("a step was handed back twice; its pipeline has gone on");
+                Ok(Relayed::Ended)
+            }
             Err(ReadError::Forged(forged)) => {
                 self.refuse_forged(delivery, *forged).await?;
                 Ok(Relayed::Ended)
