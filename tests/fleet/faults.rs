@@ -165,8 +165,12 @@ async fn a_task_that_was_in_flight_at_too_many_workers_is_poison() {
     let lane = fleet.nats.get_stream("LANE_LOCAL").await.unwrap();
     let consumer: async_nats::jetstream::consumer::PullConsumer =
         lane.get_consumer("local-fast_normal").await.unwrap();
+    eventually("it is on its lane", || async {
+        (lane.get_info().await.unwrap().state.messages == 1).then_some(())
+    })
+    .await;
     for delivery in 1..=7 {
-        let mut messages = consumer.messages().await.unwrap();
+        let mut messages = consumer.fetch().max_messages(1).messages().await.unwrap();
         let message = messages.next().await.unwrap().unwrap();
         assert_eq!(message.info().unwrap().delivered, delivery);
         message.ack_with(async_nats::jetstream::AckKind::Nak(None)).await.unwrap();
