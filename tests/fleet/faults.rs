@@ -5,6 +5,9 @@ use serde_json::json;
 use trilane_protocol::Status;
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
+/// Longer than anything that a test waits for takes.
+const LONG: std::time::Duration = std::time::Duration::from_secs(20);
+
 const FAST_RETRIES: &str = "[worker]\nretry_initial_ms = 1\nretry_max_ms = 5\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +173,7 @@ async fn a_task_that_was_in_flight_at_too_many_workers_is_poison() {
     })
     .await;
     for delivery in 1..=7 {
-        let mut messages = consumer.fetch().max_messages(1).messages().await.unwrap();
+        let mut messages = consumer.batch().max_messages(1).expires(LONG).messages().await.unwrap();
         let message = messages.next().await.unwrap().unwrap();
         assert_eq!(message.info().unwrap().delivered, delivery);
         message.ack_with(async_nats::jetstream::AckKind::Nak(None)).await.unwrap();
