@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_testkit::{Fleet, eventually};
 
@@ -36,6 +37,7 @@ impl Process {
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(binary_path(name));
         command.arg("--config").arg(file).env("TRILANE__NATS__URL", &fleet.config.nats.url);
+        command.env("TRILANE__SECURITY__KEYS", fleet.keys.folder());
         prepare(&mut command);
         Self::start(command, folder)
     }
@@ -119,10 +121,16 @@ fn binary_path(name: &str) -> PathBuf {
     path
 }
 
-/// The command `trilane` against the server at `url`, at work in the background.
-pub(crate) fn trilane(url: &str, arguments: &[&str]) -> tokio::task::JoinHandle<Output> {
+/// The command `trilane` on the fleet's server and with its keys, at work in the background.
+pub(crate) fn trilane(fleet: &Fleet, arguments: &[&str]) -> JoinHandle<Output> {
+    trilane_at(&fleet.config.nats.url, &fleet.config.keys_folder(), arguments)
+}
+
+/// The command `trilane` on any server, with the keys of a folder.
+pub(crate) fn trilane_at(url: &str, keys: &Path, arguments: &[&str]) -> JoinHandle<Output> {
     let mut command = Command::new(binary_path("trilane"));
-    command.env("TRILANE__NATS__URL", url).args(arguments).stdin(Stdio::null());
+    command.env("TRILANE__NATS__URL", url).env("TRILANE__SECURITY__KEYS", keys);
+    command.args(arguments).stdin(Stdio::null());
     tokio::task::spawn_blocking(move || command.output().unwrap())
 }
 

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use trilane_protocol::streams::{DEAD, LEDGER, RESULTS, ROUTES};
 use trilane_protocol::{DecodeError, Encoding};
 
 use crate::connect::Broker;
-use crate::topology::{DEAD, RESULTS, ROUTES};
 
 /// Silence after which reading what is stored is given up: what was counted at the start has gone meanwhile, or
 /// the server has.
@@ -37,7 +37,7 @@ impl Log {
         match self {
             Self::Results => RESULTS,
             Self::Routes => ROUTES,
-            Self::Ledger => "LEDGER",
+            Self::Ledger => LEDGER,
             Self::Dead => DEAD,
         }
     }

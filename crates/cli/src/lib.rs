@@ -113,7 +113,7 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
 
 /// A connection for this command.
 async fn connect(config: &Config, role: Role) -> Result<Broker, ConnectError> {
-    Broker::connect(&config.nats, role, &format!("trilane-{}", std::process::id())).await
+    Broker::connect(config, role, &format!("trilane-{}", std::process::id())).await
 }
 
 #[cfg(test)]

@@ -11,11 +11,12 @@
 //! * [`decision`]: the chosen lane with every number that led to it
 //! * [`outcome`]: the result, partial text and dead letters
 //! * [`chain`]: the routing log as segments that name each other's hash
-//! * [`heartbeat`]: what a worker says of itself
+//! * [`heartbeat`]: what a worker says of itself, and [`alert`]: what a person should look at
 //! * [`subjects`]: every subject name, in one place, and [`streams`]: what keeps them
 //! * [`codec`]: MessagePack and JSON, strictly decoded
 //! * [`nearest`]: "did you mean" for unknown names
 
+pub mod alert;
 pub mod chain;
 pub mod codec;
 pub mod decision;

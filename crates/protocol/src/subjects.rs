@@ -1,5 +1,7 @@
 //! Every subject name, in one place.
 
+use sha2::{Digest, Sha256};
+
 use crate::names::{AgentName, LaneName, TaskId};
 use crate::task::Priority;
 
@@ -33,6 +35,9 @@ pub const DEAD: &str = "dead.*";
 /// Where a message dies that never reached a lane.
 pub const INTAKE: &str = "intake";
 
+/// Bytes of the hash that stands for a cancelled task: enough that no two tasks share one.
+const CANCELLED_HASH_BYTES: usize = 16;
+
 /// Where an agent publishes its tasks.
 pub fn task(agent: &AgentName) -> String {
     format!("tasks.{agent}")
@@ -53,8 +58,10 @@ pub fn cancel(agent: &AgentName, task_id: &TaskId) -> String {
     format!("cancel.{agent}.{task_id}")
 }
 
-/// Where workers hear that a task is cancelled. A hash, since the cloud zone hears it too.
-pub fn cancelled(hash: &str) -> String {
+/// Where workers hear that a task is cancelled. By a hash of its name, since the cloud zone hears it too.
+pub fn cancelled(agent: &AgentName, task_id: &TaskId) -> String {
+    let digest = Sha256::digest(format!("{agent}/{task_id}"));
+    let hash: String = digest.iter().take(CANCELLED_HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
     format!("cancelled.{hash}")
 }
 
@@ -108,15 +115,31 @@ pub fn alert(kind: &str, place: &str) -> String {
     format!("alert.{kind}.{place}")
 }
 
+/// Where a message waits until it is due.
+pub fn later(stream: &str, sequence: u64) -> String {
+    format!("later.{stream}-{sequence}")
+}
+
+/// Where it comes out when it is.
+pub fn due(stream: &str, sequence: u64) -> String {
+    format!("due.{stream}-{sequence}")
+}
+
+/// The agent and the task in `cancel.<agent>.<task id>`.
+pub fn cancelled_task(subject: &str) -> Option<(AgentName, TaskId)> {
+    let (agent, task_id) = subject.strip_prefix("cancel.")?.split_once('.')?;
+    Some((AgentName::new(agent).ok()?, TaskId::new(task_id).ok()?))
+}
+
 /// The agent in `tasks.<agent>`, `reroute.<agent>` or `return.<agent>`.
 pub fn agent_of(subject: &str) -> Option<AgentName> {
     let (kind, agent) = subject.split_once('.')?;
     matches!(kind, "tasks" | "reroute" | "return").then(|| AgentName::new(agent).ok()).flatten()
 }
 
-/// Whether a message of the TASKS stream was handed back by a worker.
-pub fn is_reroute(subject: &str) -> bool {
-    subject.starts_with("reroute.")
+/// Whether a worker has handed a message back.
+pub fn is_return(subject: &str) -> bool {
+    subject.starts_with("reroute.") || subject.starts_with("return.")
 }
 
 #[cfg(test)]

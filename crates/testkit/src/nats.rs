@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use trilane_trust::Keys;
+use trilane_trust::permissions::Lanes;
 
 use crate::eventually::eventually;
 
 /// Names the server binary; `scripts/test` sets it.
 const BINARY_VARIABLE: &str = "TRILANE_NATS_SERVER";
 
-/// Its configuration, in its folder, where it has one.
-const CONFIG_FILE: &str = "server.conf";
+/// The server's configuration, inside its folder.
+const CONFIGURATION: &str = "nats.conf";
 
 /// A running server.
 #[derive(Debug)]
@@ -22,27 +25,45 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts a server on a port that the system chooses.
+    /// Starts a server that knows no roles, on a port that the system chooses.
     ///
     /// # Panics
     /// Where no server binary can be found or started.
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Starts a server on which each role may do what it is permitted, in a fleet with these lanes.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`], or where no keys can be made.
+    pub async fn secured(keys: &Keys, lanes: &Lanes) -> Self {
+        keys.init(lanes, true).expect("keys can be made");
+        let accounts = std::fs::read_to_string(keys.accounts_file()).expect("the accounts are there");
+        Self::start_with(&accounts).await
+    }
+
+    /// Starts a server with this configuration on top.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`].
+    pub async fn start_with(configuration: &str) -> Self {
         let store = TempDir::new().expect("a temporary folder can be made");
+        std::fs::write(store.path().join(CONFIGURATION), configuration).expect("the folder can be written");
         let child = spawn(store.path(), -1);
         let port = announced_port(store.path(), child.id()).await;
         Self { child, store, port }
     }
 
-    /// Starts a server with a configuration file of its own, such as one with permissions.
+    /// Replaces the configuration and lets the server read it anew, as SIGHUP does.
     ///
     /// # Panics
-    /// Where no server binary can be found or started, or it refuses the file.
-    pub async fn start_with_config(text: &str) -> Self {
-        let store = TempDir::new().expect("a temporary folder can be made");
-        std::fs::write(store.path().join(CONFIG_FILE), text).expect("a temporary file can be written");
-        let child = spawn(store.path(), -1);
-        let port = announced_port(store.path(), child.id()).await;
-        Self { child, store, port }
+    /// Where the folder cannot be written.
+    pub fn reload(&self, configuration: &str) {
+        std::fs::write(self.store.path().join(CONFIGURATION), configuration)
+            .expect("the folder can be written");
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::HUP).expect("the server runs");
     }
 
     /// Where it listens.
@@ -76,10 +97,9 @@ impl Drop for NatsServer {
 
 fn spawn(store: &Path, port: i32) -> Child {
     let binary = binary();
-    let file = store.join(CONFIG_FILE);
-    let configured = file.exists().then(|| ["-c".into(), file.into_os_string()]);
     Command::new(&binary)
-        .args(configured.into_iter().flatten())
+        .arg("-c")
+        .arg(store.join(CONFIGURATION))
         .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string()])
         .arg("-sd")
         .arg(store)

@@ -110,9 +110,10 @@ impl Accounts<'_> {
         let keyed = keyed.map(|(role, public_key)| {
             user(&format!("nkey: {public_key}"), &Permissions::of(role, self.lanes))
         });
-        let anonymous = self.anonymous.iter().filter(move |_| account == Account::Producers).map(|password| {
-            user(&format!("user: {ANONYMOUS}, password: \"{password}\""), &Permissions::anonymous())
-        });
+        let anonymous =
+            self.anonymous.iter().filter(move |_| account == Account::Producers).map(|password| {
+                user(&format!("user: {ANONYMOUS}, password: \"{password}\""), &Permissions::anonymous())
+            });
         keyed.chain(anonymous)
     }
 }

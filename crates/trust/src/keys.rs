@@ -104,7 +104,12 @@ impl Keys {
     ///
     /// # Errors
     /// As [`Keys::init`].
-    pub fn add_agent(&self, agent: &AgentName, lanes: &Lanes, is_anonymous_let_in: bool) -> Result<PathBuf, KeysError> {
+    pub fn add_agent(
+        &self,
+        agent: &AgentName,
+        lanes: &Lanes,
+        is_anonymous_let_in: bool,
+    ) -> Result<PathBuf, KeysError> {
         let role = Role::Agent(agent.clone());
         self.make_user(&role)?;
         self.write_accounts(lanes, is_anonymous_let_in)?;

@@ -70,6 +70,7 @@ impl Permissions {
     fn may_read(&mut self, stream: &str) {
         self.may_publish([
             format!("$JS.API.STREAM.INFO.{stream}"),
+            format!("$JS.API.CONSUMER.CREATE.{stream}"),
             format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
             format!("$JS.API.CONSUMER.INFO.{stream}.*"),
             format!("$JS.API.CONSUMER.DELETE.{stream}.*"),
@@ -101,11 +102,14 @@ fn classifier(lanes: &Lanes) -> Permissions {
         permissions.may_consume(api, stream, consumer);
     }
     permissions.may_publish(lanes.keys().map(subjects::lane_all));
-    permissions.may_publish(["route.*", "dead.*", "result.*.*", "later.*", "cancelled.*", "alert.>"].map(Into::into));
+    permissions.may_publish(
+        ["route.*", "dead.*", "result.*.*", "later.*", "cancelled.*", "alert.>"].map(Into::into),
+    );
     // How long the lanes are.
     permissions.may_publish([LANE_LOCAL, LANE_CLOUD].map(|stream| format!("{api}.CONSUMER.INFO.{stream}.*")));
     permissions.may_publish([RESULTS, CANCELLED].map(|stream| format!("{api}.DIRECT.GET.{stream}.>")));
     permissions.may_publish([format!("{api}.DIRECT.GET.{LEDGER}"), format!("{api}.DIRECT.GET.{LEDGER}.>")]);
+    permissions.may_publish([format!("{api}.STREAM.INFO.{LATER}"), format!("{api}.DIRECT.GET.{ROUTES}.>")]);
     let pipelines = bucket_stream(PIPELINES);
     permissions.may_publish([
         format!("{api}.STREAM.INFO.{pipelines}"),
@@ -168,8 +172,16 @@ fn observer() -> Permissions {
     let mut permissions = Permissions::default();
     let api = Account::Core.api_prefix();
     permissions.may_publish(
-        ["INFO", "STREAM.NAMES", "STREAM.LIST", "STREAM.INFO.*", "CONSUMER.NAMES.*", "CONSUMER.LIST.*", "CONSUMER.INFO.*.*"]
-            .map(|request| format!("{api}.{request}")),
+        [
+            "INFO",
+            "STREAM.NAMES",
+            "STREAM.LIST",
+            "STREAM.INFO.*",
+            "CONSUMER.NAMES.*",
+            "CONSUMER.LIST.*",
+            "CONSUMER.INFO.*.*",
+        ]
+        .map(|request| format!("{api}.{request}")),
     );
     for stream in [RESULTS, ROUTES, DEAD, LEDGER] {
         permissions.may_read(stream);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use trilane_protocol::Role;
 use trilane_protocol::outcome::{SourceRef, TaskError};
-use trilane_protocol::work::{RerouteCause, StepRef};
+use trilane_protocol::work::{Ending, RerouteCause, Spent, StepRef};
 use trilane_service::Config;
 
 use super::*;
@@ -129,15 +129,34 @@ fn what_was_private_stays_private() {
 }
 
 #[test]
-fn work_that_a_worker_gave_back_is_replayed_too() {
-    let reroute = Reroute {
-        work: work(&json!({"sensitivity": "private"})),
+fn what_a_worker_handed_back_is_replayed_too() {
+    let message = lane_message(work(&json!({"sensitivity": "private"})), "private");
+    let cause = RerouteCause::Degrade { reason: "x".into() };
+    let returned = Return {
+        message: message.clone(),
+        seal: "a seal".into(),
         lane: "cloud".parse().unwrap(),
-        cause: RerouteCause::Degrade { reason: "x".into() },
+        deliveries: 1,
+        ending: Ending::Reroute { spent: Spent::default(), cause },
     };
-    let letter = letter("reroute.ops", "no_stronger_lane", Encoding::Msgpack.encode(&reroute));
-    let task = replay(&letter).unwrap().task;
-    assert_eq!((task.sensitivity, task.messages.unwrap().len()), (Some(Sensitivity::Private), 2));
+    let returned = Encoding::Msgpack.encode(&returned);
+    for (subject, payload) in [
+        ("reroute.ops", &returned),
+        ("return.ops", &returned),
+        ("return.ops", &message),
+        ("due.R-1", &returned),
+    ] {
+        let task = replay(&letter(subject, "no_stronger_lane", payload.clone())).unwrap().task;
+        assert_eq!(task.sensitivity, Some(Sensitivity::Private), "{subject}");
+        assert_eq!(task.messages.unwrap().len(), 2, "{subject}");
+    }
+}
+
+#[test]
+fn a_task_that_was_postponed_comes_back_as_it_was() {
+    let payload = json!({"prompt": "hi", "not_before": "2026-01-31T12:00:00Z"}).to_string();
+    let task = replay(&letter("due.TASKS-1", "max_deliveries", payload.into())).unwrap().task;
+    assert!(task.prompt.is_some() && task.not_before.is_some());
 }
 
 #[test]
