@@ -7,6 +7,7 @@
 //! * [`submit`], [`results`], [`cancel`]: tasks in, answers out, and tasks taken back
 //! * [`lanes`], [`agents`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`dead`]: what ended without an answer
+//! * [`keys`]: who may do what
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
@@ -15,6 +16,7 @@ pub mod cancel;
 pub mod configuration;
 pub mod dead;
 pub mod doctor;
+pub mod keys;
 pub mod lanes;
 mod length;
 pub mod models;
@@ -61,6 +63,7 @@ enum Verb {
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
+    Keys(keys::KeysArgs),
     /// Creates or updates streams, consumers and buckets; running it again changes nothing.
     Provision,
     #[command(hide = true)]
@@ -98,6 +101,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Dead(args) => dead::run(args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,
+        Verb::Keys(args) => keys::run(&args, &config),
         Verb::Provision => provision::run(&config).await,
         Verb::Config(_) | Verb::RunChild(_) => Ok(()),
     }

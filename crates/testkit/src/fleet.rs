@@ -182,6 +182,11 @@ impl Fleet {
         self.workers.remove(lane).expect("the lane has a worker").task.abort();
     }
 
+    /// Ends all classifiers at once, as kill -9 would.
+    pub fn kill_classifiers(&mut self) {
+        self.classifiers.drain(..).for_each(|classifier| classifier.task.abort());
+    }
+
     /// Publishes a JSON task as `agent` and returns its stream sequence, which is its id where it has none.
     ///
     /// # Panics

@@ -71,6 +71,11 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Where it keeps its files.
+    pub fn folder(&self) -> &Path {
+        self.store.path()
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()

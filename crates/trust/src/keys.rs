@@ -8,6 +8,7 @@
 //! <keys>/admin/, observer/, monitor/, producer/
 //! <keys>/agent.NAME/nats.nk               one producer, by `trilane keys agent NAME`
 //! <keys>/server/accounts.conf             for the server: public keys and permissions
+//! <keys>/server/store.key                 what it encrypts its files with, where it is to
 //! ```
 
 use std::fs::{self, OpenOptions};
@@ -30,6 +31,8 @@ const SEAL_FILE: &str = "seal.nk";
 const TRUSTED_FILE: &str = "seal.pub";
 /// The server's folder.
 const SERVER: &str = "server";
+/// The key of the server's files inside it.
+const STORE_FILE: &str = "store.key";
 /// The configuration of accounts inside it.
 const ACCOUNTS_FILE: &str = "accounts.conf";
 
@@ -150,6 +153,16 @@ impl Keys {
         let path = self.file(role, TRUSTED_FILE);
         Trusted::from_lines(&read(&path)?)
             .ok_or(KeysError::Malformed { path, expected: "public key of a seal, one a line" })
+    }
+
+    /// What the server encrypts its files with; made where it is missing.
+    ///
+    /// # Errors
+    /// [`KeysError`] where the folder cannot be read or written.
+    pub fn store_key(&self) -> Result<String, KeysError> {
+        let path = self.0.join(SERVER).join(STORE_FILE);
+        write_new(&path, password, Secrecy::Secret)?;
+        Ok(read(&path)?.trim().to_owned())
     }
 
     fn make_user(&self, role: &Role) -> Result<(), KeysError> {
