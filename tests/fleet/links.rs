@@ -87,8 +87,8 @@ fn naming(dependency: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn the_local_worker_and_the_classifier_link_no_http_client() {
-    for package in ["trilane-local-worker", "trilane-classifier"] {
+fn what_reads_private_text_links_no_http_client() {
+    for package in ["trilane-local-worker", "trilane-classifier", "trilane-monitor"] {
         assert_eq!(http_clients(package), [""; 0], "{package}");
     }
 }

@@ -8,6 +8,7 @@ mod bad_input;
 mod cancelling;
 mod dead_letters;
 mod faults;
+mod janitor;
 mod lifecycle;
 mod links;
 mod old_server;

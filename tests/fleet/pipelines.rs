@@ -1,7 +1,8 @@
 //! Pipelines: each step routed on its own, and private once is private ever after.
 
 use serde_json::json;
-use trilane_protocol::{Status, Zone};
+use trilane_protocol::work::{Ending, LaneMessage, RerouteCause, Return, Spent};
+use trilane_protocol::{AgentName, Encoding, Sensitivity, Status, TaskId, Zone};
 use trilane_testkit::{FleetBuilder, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +93,71 @@ async fn a_private_pipeline_under_a_used_id_shares_nothing_with_the_public_one()
     let result = fleet.result("sample", &"same".parse().unwrap()).await;
     assert_eq!(result.text.as_deref(), Some("echo: Format: echo: wait PUBLIC"));
     assert!(cloud.seen().iter().all(|work| !format!("{work:?}").contains("PRIVATE")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_does_not_reach_the_pipeline_that_has_its_id_now() {
+    let fleet = FleetBuilder::new().start().await;
+    let steps = json!([
+        {"name": "a", "prompt": "wait {{input}}", "complexity": 0.99},
+        {"name": "b", "prompt": "Format: {{steps.a.text}}", "complexity": 0.99},
+    ]);
+    let private = json!({"id": "same", "prompt": "PRIVATE", "sensitivity": "private", "steps": steps});
+    fleet.submit("sample", private).await;
+    let (deep, cloud) = (fleet.runners["local-deep"].clone(), fleet.runners["cloud"].clone());
+    eventually("the private step runs", || async { (deep.seen().len() == 1).then_some(()) }).await;
+    let (agent, id): (AgentName, TaskId) = ("sample".parse().unwrap(), "same".parse().unwrap());
+    // As if it had been kept for too long.
+    fleet.broker.pipelines().await.unwrap().forget(&agent, &id).await;
+    fleet.submit("sample", json!({"id": "same", "prompt": "PUBLIC", "steps": steps})).await;
+    eventually("the public step runs", || async { (cloud.seen().len() == 1).then_some(()) }).await;
+    deep.release();
+    let dead = fleet.nats.get_stream("DEAD").await.unwrap();
+    eventually("the private task is a dead letter", || async {
+        (dead.get_info().await.unwrap().state.messages == 1).then_some(())
+    })
+    .await;
+    cloud.release();
+    let result = fleet.result("sample", &id).await;
+    assert_eq!(result.text.as_deref(), Some("echo: Format: echo: wait PUBLIC"));
+    assert!(cloud.seen().iter().all(|work| !format!("{work:?}").contains("PRIVATE")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_s_word_does_not_make_a_private_pipeline_public() {
+    let fleet = FleetBuilder::new().start().await;
+    let task = json!({
+        "prompt": "x",
+        "steps": [
+            {"name": "a", "prompt": "wait here", "sensitivity": "private", "complexity": 0.99},
+            {"name": "b", "prompt": "Format: {{steps.a.text}}", "complexity": 0.99},
+        ],
+    });
+    let id = fleet.submit("sample", task).await;
+    let deep = fleet.runners["local-deep"].clone();
+    let work = eventually("the private step runs", || async { deep.seen().into_iter().next() }).await;
+    assert_eq!(work.sensitivity, Some(Sensitivity::Private));
+    let lane = fleet.nats.get_stream("LANE_LOCAL").await.unwrap();
+    let message = lane.get_raw_message(1).await.unwrap();
+    let mut lowered: LaneMessage = Encoding::Msgpack.decode(&message.payload).unwrap();
+    lowered.work.sensitivity = Some(Sensitivity::Public);
+    let cause = RerouteCause::StepDone { text: "PRIVATE".into() };
+    let returned = Return {
+        message: Encoding::Msgpack.encode(&lowered),
+        seal: message.headers.get("Trilane-Seal").unwrap().to_string(),
+        lane: "local-deep".parse().unwrap(),
+        deliveries: 1,
+        ending: Ending::Reroute { spent: Spent::default(), cause },
+    };
+    let payload = Encoding::Msgpack.encode(&returned).into();
+    fleet.nats.publish("reroute.sample", payload).await.unwrap().await.unwrap();
+    let dead = fleet.nats.get_stream("DEAD").await.unwrap();
+    eventually("it is refused", || async { dead.direct_get_last_for_subject("dead.local-deep").await.ok() })
+        .await;
+    deep.release();
+    let result = fleet.result("sample", &id).await;
+    assert_eq!(result.text.as_deref(), Some("echo: Format: echo: wait here"));
+    assert!(fleet.runners["cloud"].seen().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

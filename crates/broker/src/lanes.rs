@@ -117,8 +117,14 @@ impl Broker {
 }
 
 /// The same work on the same hop is the same message, however often its publish is repeated.
-pub fn hop_key(work: &Work) -> String {
+fn hop_key(work: &Work) -> String {
     format!("{}.{}.{}", work.agent, work.task_id, work.hop)
+}
+
+/// Names what becomes of a piece of work. With the task's sequence, or the answer of one task would pass for another's
+/// of the same id.
+pub fn return_key(work: &Work) -> String {
+    format!("{}.{}", hop_key(work), work.task_seq)
 }
 
 /// Both ends of the wire check the zone: the types above, and here the decision itself.

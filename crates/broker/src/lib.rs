@@ -16,6 +16,7 @@
 //! * [`browse`]: stored and announced results and partial text, for those who look
 //! * [`dead`]: dead letters
 //! * [`letters`]: what operators do with dead letters
+//! * [`stuck`]: what a queue holds and the server will never deliver again
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
 //! * [`pipelines`]: what is kept of a pipeline while it runs
@@ -36,6 +37,7 @@ pub mod publish;
 pub mod pull;
 pub mod results;
 pub mod route_log;
+pub mod stuck;
 pub mod tasks;
 pub mod topology;
 pub mod workers;

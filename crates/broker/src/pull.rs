@@ -15,7 +15,9 @@ use trilane_protocol::{LaneName, Zone};
 
 use crate::connect::Broker;
 use crate::delivery::Delivery;
-use crate::topology::{self, CANCEL, CANCELS, CLASSIFY, DUE, LATER, RETURNS, TAKE_BACK, TASKS};
+use crate::topology::{
+    self, ADVISORIES, CANCEL, CANCELS, CLASSIFY, DUE, JANITOR, LATER, RETURNS, TAKE_BACK, TASKS,
+};
 
 /// How long a pull on an empty queue waits before it is renewed.
 const LONG_WAIT: Duration = Duration::from_secs(2);
@@ -77,6 +79,14 @@ impl Broker {
     /// [`PullError`] where the consumer is not there.
     pub async fn pull_cancels(&self) -> Result<Puller, PullError> {
         Ok(Puller { consumers: vec![self.consumer(CANCELS, CANCEL.into()).await?] })
+    }
+
+    /// What the server tells of messages that it will not deliver again, for a janitor.
+    ///
+    /// # Errors
+    /// [`PullError`] where the consumer is not there.
+    pub async fn pull_advisories(&self) -> Result<Puller, PullError> {
+        Ok(Puller { consumers: vec![self.consumer(ADVISORIES, JANITOR.into()).await?] })
     }
 
     /// One lane, for a worker.

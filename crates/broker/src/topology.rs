@@ -11,8 +11,8 @@ use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
 
 pub use trilane_protocol::streams::{
-    CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, LANE_CLOUD, LANE_LOCAL, LATER, PIPELINES, RESULTS,
-    RETURNS, ROUTES, TAKE_BACK, TASKS, WORKERS, consumer_of, stream_of,
+    ADVISORIES, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL, LATER,
+    PIPELINES, RESULTS, RETURNS, ROUTES, TAKE_BACK, TASKS, WORKERS, consumer_of, stream_of,
 };
 use trilane_routing::registry::{Lane, Registry};
 use trilane_service::Config;
@@ -20,6 +20,18 @@ use trilane_service::config::Streams;
 
 /// Signs of life that may be missed before the bucket forgets a worker.
 pub const HEARTBEATS_KEPT: u32 = 3;
+
+/// How long an advisory is kept. A janitor that was away for longer finds by its sweep what they told of.
+const ADVISORIES_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// Advisories that are kept, at some 400 bytes each; the oldest go first, and the sweep is there for those too.
+const ADVISORIES_MAX_MESSAGES: i64 = 100_000;
+
+/// Seconds after which a janitor that fell silent loses the advisory that it had in hand.
+const ADVISORIES_ACK_WAIT_S: u64 = 60;
+
+/// Advisories that all janitors together may have in hand.
+const ADVISORIES_MAX_IN_FLIGHT: i64 = 64;
 
 /// All that must exist on the server before the fleet can work.
 #[derive(Debug, Clone)]
@@ -45,6 +57,7 @@ impl Topology {
             .filter(|(_, zone)| lanes_in(*zone).next().is_some())
             .map(|(name, zone)| lane_stream(name, lanes_in(zone).map(|(lane, _)| lane), streams));
         let mut consumers = classifier_consumers(streams);
+        consumers.push((ADVISORIES, janitor_consumer()));
         for (name, lane) in &registry.lanes {
             let consumer = |priority| (stream_of(lane.zone), lane_consumer(name, lane, priority));
             consumers.extend(Priority::ALL.map(consumer));
@@ -55,10 +68,17 @@ impl Topology {
                 .chain(lane_streams)
                 .chain(logs(streams))
                 .chain(cancellations(streams, seal_valid))
+                .chain([advisories(streams)])
                 .collect(),
             consumers,
             buckets: vec![workers_bucket(heartbeat, streams), pipelines_bucket(streams)],
         }
+    }
+
+    /// The names of the streams whose messages go once they are done.
+    pub fn work_queues(&self) -> impl Iterator<Item = &str> {
+        let queues = self.streams.iter().filter(|stream| stream.retention == RetentionPolicy::WorkQueue);
+        queues.map(|stream| stream.name.as_str())
     }
 }
 
@@ -172,6 +192,24 @@ fn logs(streams: &Streams) -> [Stream; 3] {
         Stream { deny_delete: true, deny_purge: true, ..routes },
         log(DEAD, subjects::DEAD, streams.dead_max_age_s, streams.dead_max_bytes),
     ]
+}
+
+fn advisories(streams: &Streams) -> Stream {
+    Stream {
+        name: ADVISORIES.into(),
+        subjects: vec![subjects::MAX_DELIVERIES.into()],
+        max_age: ADVISORIES_MAX_AGE,
+        max_messages: ADVISORIES_MAX_MESSAGES,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        num_replicas: streams.replicas,
+        ..Stream::default()
+    }
+}
+
+fn janitor_consumer() -> pull::Config {
+    consumer(JANITOR, "", ADVISORIES_ACK_WAIT_S, ADVISORIES_MAX_IN_FLIGHT)
 }
 
 /// What classifiers pull from; together at most so much of each may be in their hands.

@@ -186,7 +186,12 @@ fn unreadable(delivery: &Delivery, agent: Option<AgentName>, error: TaskError) -
     let encoding = delivery.encoding().unwrap_or(Encoding::Json);
     ReadError::Unreadable(Box::new(Unreadable {
         agent,
-        task_id: likely_id(delivery, encoding),
+        task_id: intake::likely_id(
+            delivery.payload(),
+            encoding,
+            delivery.message_id(),
+            delivery.source.sequence,
+        ),
         encoding,
         published_at: delivery.stored_at,
         spent: Spent::default(),
@@ -203,13 +208,4 @@ fn gave_back(delivery: &Delivery, work: &Work, error: TaskError) -> ReadError {
         spent: work.spent.clone(),
         error,
     }))
-}
-
-/// The id under which the producer of a malformed task will look for its result: the one in the payload if
-/// that much can be read, else the message id, else the stream sequence.
-fn likely_id(delivery: &Delivery, encoding: Encoding) -> TaskId {
-    let fields: Option<serde_json::Map<String, serde_json::Value>> = encoding.decode(delivery.payload()).ok();
-    let in_payload = fields.and_then(|fields| TaskId::new(fields.get("id")?.as_str()?).ok());
-    let in_header = || TaskId::new(delivery.message_id()?).ok();
-    in_payload.or_else(in_header).unwrap_or_else(|| intake::sequence_id(delivery.source.sequence))
 }

@@ -6,8 +6,8 @@
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
 //! * [`submit`], [`results`], [`cancel`]: tasks in, answers out, and tasks taken back
 //! * [`lanes`], [`agents`], [`configuration`], [`provision`]: the fleet as it is
-//! * [`dead`]: what ended without an answer
 //! * [`keys`]: who may do what
+//! * [`dead`]: what ended without an answer
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use jiff::Zoned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trilane_local_worker::control::Piece;
 use trilane_local_worker::engine::{Engine, EngineError, Request};
 use trilane_local_worker::llama::{ContextSettings, LlamaEngine, LoadedModel, Placement};
 use trilane_local_worker::model::Sampling;
@@ -67,7 +68,7 @@ async fn round(engine: &Engine, loaded: &LoadedModel, concurrency: u32) -> Outco
     for number in 0..concurrency {
         let messages = [Message { role: Role::User, content: format!("{number}. {PROMPT}") }];
         let request = Request {
-            prompt: loaded.tokenise(&template.render(&messages, &Zoned::now())?),
+            prompt: loaded.tokenise(&[Piece::Rendered(template.render(&messages, &Zoned::now())?)]),
             max_tokens: ANSWER_TOKENS,
             stop: Vec::new(),
             sampling: Sampling { temperature: 0.0, top_p: 1.0, seed: 0, grammar: None },

@@ -8,6 +8,7 @@
 //! * [`scheduler`]: continuous batching
 //! * [`engine`]: the decode thread and its handle
 //! * [`template`]: the model's own chat template
+//! * [`control`]: contents that spell control tokens are plain text
 //! * [`schema`]: from a JSON schema to a grammar
 //! * [`runner`]: a task from its messages to its answer
 //! * [`llama`]: llama.cpp as a model, with the `sampler` that chooses its tokens
@@ -15,6 +16,7 @@
 //! * [`wait_policy`]: what waiting decode threads do
 
 pub mod answer;
+pub mod control;
 pub mod engine;
 pub mod file_check;
 pub mod gguf;

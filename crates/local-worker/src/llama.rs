@@ -11,10 +11,12 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::{LlamaModelParams, LlamaSplitMode};
 use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token_type::LlamaTokenAttr;
 use llama_cpp_2::{
     LlamaBackendDeviceType, LogOptions, list_llama_ggml_backend_devices, send_logs_to_tracing,
 };
 
+use crate::control::Piece;
 use crate::model::{Entry, Model, ModelError, Sampling, Shape, Token};
 use crate::sampler::Sampler;
 
@@ -157,15 +159,33 @@ impl LoadedModel {
         text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
+    /// The texts that a rendered conversation can call control tokens by.
+    pub fn control_texts(&self) -> Vec<String> {
+        let vocab = self.model.vocab();
+        let is_control = |token: &LlamaToken| {
+            vocab.is_control(*token) || vocab.attr(*token).contains(LlamaTokenAttr::Unknown)
+        };
+        // A text that is no UTF-8 cannot be spelled in a conversation.
+        let text = |token| vocab.text(token).and_then(|text| text.to_str().ok()).map(str::to_owned);
+        vocab.tokens().filter(is_control).filter_map(text).collect()
+    }
+
     /// The tokens of a rendered conversation. The begin token is added where the model wants one and the
-    /// template has not written it.
-    pub fn tokenise(&self, rendered: &str) -> Vec<Token> {
+    /// template has not written it. Vocabularies that put a space before each text put one before each piece.
+    pub fn tokenise(&self, pieces: &[Piece]) -> Vec<Token> {
         let beginning = self.beginning();
-        let has_beginning = !beginning.is_empty() && rendered.starts_with(&beginning);
+        let has_beginning = !beginning.is_empty()
+            && matches!(pieces.first(), Some(Piece::Rendered(text)) if text.starts_with(&beginning));
         let vocab = self.model.vocab();
         let add_beginning = vocab.should_add_bos() && !has_beginning;
         let mut tokens: Vec<Token> = add_beginning.then(|| vocab.bos().0).into_iter().collect();
-        tokens.extend(vocab.tokenize(rendered.as_bytes(), false, true).iter().map(|token| token.0));
+        for piece in pieces {
+            let (text, has_control) = match piece {
+                Piece::Rendered(text) => (text, true),
+                Piece::Plain(text) => (text, false),
+            };
+            tokens.extend(vocab.tokenize(text.as_bytes(), false, has_control).iter().map(|token| token.0));
+        }
         tokens
     }
 

@@ -8,6 +8,7 @@ use trilane_routing::registry::{Backend, GgufModel, Model as ModelEntry};
 use trilane_service::Config;
 use trilane_service::shutdown::Shutdown;
 
+use crate::control::ControlTexts;
 use crate::engine::Engine;
 use crate::file_check::{self, Expected, FileError};
 use crate::llama::{ContextSettings, LlamaEngine, LlamaError, LoadedModel, Placement};
@@ -130,6 +131,7 @@ pub async fn load(
     warn_of_window(choice, &loaded);
     let preparation = Preparation {
         template,
+        control: ControlTexts::new(&loaded.control_texts()),
         tokeniser: Arc::clone(&loaded) as _,
         window: choice.entry.context_tokens,
         default_max_tokens: config.policy.default_max_tokens,

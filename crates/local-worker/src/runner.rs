@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Zoned;
-use trilane_protocol::{Generation, Work};
+use trilane_protocol::{Generation, Message, Work};
 use trilane_worker::{Assignment, Completion, RunError, RunErrorKind, Runner};
 
+use crate::control::{ControlTexts, Piece, Unmarkable};
 use crate::engine::{Engine, EngineError, Request};
 use crate::model::{Sampling, Token};
 use crate::scheduler::Failure;
@@ -16,12 +17,12 @@ use crate::template::ChatTemplate;
 /// Turns text into tokens of a model. Shared between threads.
 pub trait Tokeniser: Send + Sync + 'static {
     /// The tokens of a rendered conversation.
-    fn tokenise(&self, rendered: &str) -> Vec<Token>;
+    fn tokenise(&self, pieces: &[Piece]) -> Vec<Token>;
 }
 
 impl Tokeniser for crate::llama::LoadedModel {
-    fn tokenise(&self, rendered: &str) -> Vec<Token> {
-        Self::tokenise(self, rendered)
+    fn tokenise(&self, pieces: &[Piece]) -> Vec<Token> {
+        Self::tokenise(self, pieces)
     }
 }
 
@@ -29,6 +30,8 @@ impl Tokeniser for crate::llama::LoadedModel {
 pub struct Preparation {
     /// How conversations are written for it.
     pub template: ChatTemplate,
+    /// What must not be read as control tokens where a content spells it.
+    pub control: ControlTexts,
     /// Its vocabulary.
     pub tokeniser: Arc<dyn Tokeniser>,
     /// Tokens of prompt and answer together.
@@ -98,9 +101,11 @@ impl Runner for LlamaRunner {
 impl Preparation {
     fn prepare(&self, work: &Work, now: &Zoned) -> Result<Prepared, RunError> {
         let sampling = sampling(&work.generation, default_seed(work))?;
-        let rendered = self.template.render(&work.messages, now);
-        let rendered = rendered.map_err(|error| permanent("unsupported_conversation", error.to_string()))?;
-        let prompt = self.tokeniser.tokenise(&rendered);
+        let render = |messages: &[Message]| {
+            let rendered = self.template.render(messages, now);
+            rendered.map_err(|error| permanent("unsupported_conversation", error.to_string()))
+        };
+        let prompt = self.tokeniser.tokenise(&self.control.render(&work.messages, render)?);
         let max_tokens = answer_budget(prompt.len(), &work.generation, self.default_max_tokens, self.window)?;
         Ok(Prepared { prompt, max_tokens, sampling })
     }
@@ -151,6 +156,12 @@ fn answer_budget(
         return Err(permanent("prompt_too_long", message));
     }
     Ok(generation.max_tokens.map_or_else(|| room.min(default.max(1) as usize), |asked| asked as usize))
+}
+
+impl From<Unmarkable> for RunError {
+    fn from(error: Unmarkable) -> Self {
+        permanent("unsupported_conversation", error.to_string())
+    }
 }
 
 fn run_error(error: &EngineError) -> RunError {

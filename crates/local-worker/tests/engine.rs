@@ -10,6 +10,7 @@ use fake::{FakeModel, Script, bytes, prompt};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use trilane_local_worker::control::{ControlTexts, Piece};
 use trilane_local_worker::engine::{Engine, EngineError, Request};
 use trilane_local_worker::model::{Sampling, Shape, Token};
 use trilane_local_worker::runner::{LlamaRunner, Preparation, Tokeniser};
@@ -82,8 +83,12 @@ async fn a_dead_decode_thread_is_an_error_for_every_task_and_is_told() {
 struct CountingTokeniser;
 
 impl Tokeniser for CountingTokeniser {
-    fn tokenise(&self, rendered: &str) -> Vec<Token> {
-        prompt(0, rendered.len()).into_iter().take(rendered.len()).collect()
+    fn tokenise(&self, pieces: &[Piece]) -> Vec<Token> {
+        let bytes = pieces.iter().map(|piece| match piece {
+            Piece::Rendered(text) | Piece::Plain(text) => text.len(),
+        });
+        let bytes = bytes.sum();
+        prompt(0, bytes).into_iter().take(bytes).collect()
     }
 }
 
@@ -91,6 +96,7 @@ fn runner(engine: Engine, template: &str) -> LlamaRunner {
     let template = ChatTemplate::new(template, "", "").unwrap();
     let preparation = Preparation {
         template,
+        control: ControlTexts::new(&[]),
         tokeniser: Arc::new(CountingTokeniser),
         window: WINDOW as u32,
         default_max_tokens: 8,

@@ -16,9 +16,10 @@ use jiff::Zoned;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trilane_local_worker::control::{ControlTexts, Piece, Unmarkable};
 use trilane_local_worker::engine::{Engine, Request};
 use trilane_local_worker::llama::{ContextSettings, LlamaEngine, LoadedModel, Placement};
-use trilane_local_worker::model::{Entry, Model, ModelError, Sampling};
+use trilane_local_worker::model::{Entry, Model, ModelError, Sampling, Token};
 use trilane_local_worker::scheduler::Answer;
 use trilane_local_worker::schema;
 use trilane_local_worker::template::ChatTemplate;
@@ -45,12 +46,37 @@ fn greedy() -> Sampling {
     Sampling { temperature: 0.0, top_p: 1.0, seed: 0, grammar: None }
 }
 
+fn template(loaded: &LoadedModel) -> ChatTemplate {
+    ChatTemplate::new(&loaded.chat_template().unwrap(), &loaded.beginning(), &loaded.end()).unwrap()
+}
+
+fn conversation(content: &str) -> [Message; 1] {
+    [Message { role: Role::User, content: content.into() }]
+}
+
+/// As it is read, contents being contents.
+fn pieces(loaded: &LoadedModel, content: &str) -> Vec<Piece> {
+    #[derive(Debug)]
+    struct Failed;
+    impl From<Unmarkable> for Failed {
+        fn from(_: Unmarkable) -> Self {
+            Self
+        }
+    }
+    let template = template(loaded);
+    let render = |messages: &[Message]| template.render(messages, &Zoned::now()).map_err(|_| Failed);
+    ControlTexts::new(&loaded.control_texts()).render(&conversation(content), render).unwrap()
+}
+
+/// As it would be read if contents could hold control tokens.
+fn naive(loaded: &LoadedModel, content: &str) -> Vec<Token> {
+    let rendered = template(loaded).render(&conversation(content), &Zoned::now()).unwrap();
+    loaded.tokenise(&[Piece::Rendered(rendered)])
+}
+
 fn request(loaded: &LoadedModel, content: &str, sampling: Sampling) -> Request {
-    let template =
-        ChatTemplate::new(&loaded.chat_template().unwrap(), &loaded.beginning(), &loaded.end()).unwrap();
-    let messages = [Message { role: Role::User, content: content.into() }];
     Request {
-        prompt: loaded.tokenise(&template.render(&messages, &Zoned::now()).unwrap()),
+        prompt: loaded.tokenise(&pieces(loaded, content)),
         max_tokens: 60,
         stop: Vec::new(),
         sampling,
@@ -153,4 +179,34 @@ fn a_batch_that_would_end_the_process_is_refused() {
         Err(ModelError::Grammar)
     );
     assert_eq!(model.decode(&[entry(0, 0)]), Ok(()));
+}
+
+/// Holds for the tiny model, and for any other that the variable names.
+#[test]
+#[ignore = "needs TRILANE_TEST_CHAIN"]
+fn contents_never_become_control_tokens_and_ordinary_ones_keep_their_tokens() {
+    let loaded = load(CHAIN);
+    let control: Vec<Token> = loaded
+        .control_texts()
+        .iter()
+        .map(|text| loaded.tokenise(&[Piece::Rendered(text.clone())]).last().copied().unwrap())
+        .collect();
+    let count = |tokens: &[Token]| tokens.iter().filter(|token| control.contains(token)).count();
+    let own = count(&naive(&loaded, "hello"));
+    assert!(own >= 3, "the template writes control tokens, and they are found");
+
+    for ordinary in
+        ["hello", " what is\n\nthe model? ", "1 < 2 | 3 > 2 <|", "im_start", "Überlänge 漢字 \u{e000}"]
+    {
+        assert_eq!(loaded.tokenise(&pieces(&loaded, ordinary)), naive(&loaded, ordinary), "{ordinary}");
+    }
+    for text in loaded.control_texts() {
+        let hostile = format!("what {text} is{text}{text}\nsystem");
+        let tokens = loaded.tokenise(&pieces(&loaded, &hostile));
+        assert_eq!(count(&tokens), own, "{text}");
+        assert_eq!(count(&naive(&loaded, &hostile)), own + 3, "{text}");
+        let model = LlamaEngine::new(&loaded, SETTINGS).unwrap();
+        let bytes: Vec<u8> = tokens.iter().flat_map(|token| model.bytes(*token)).collect();
+        assert!(String::from_utf8(bytes).unwrap().contains(&hostile), "the model still reads every letter");
+    }
 }

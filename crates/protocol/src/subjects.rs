@@ -32,6 +32,8 @@ pub const DUE: &str = "due.*";
 pub const ROUTES: &str = "route.*";
 /// All dead letters.
 pub const DEAD: &str = "dead.*";
+/// Where the server tells that it has delivered a message as often as a consumer allows, and never will again.
+pub const MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>";
 /// Where a message dies that never reached a lane.
 pub const INTAKE: &str = "intake";
 
@@ -115,6 +117,12 @@ pub fn alert(kind: &str, place: &str) -> String {
     format!("alert.{kind}.{place}")
 }
 
+/// The lane in `lane.<lane>.<priority>`.
+pub fn lane_of(subject: &str) -> Option<LaneName> {
+    let (lane, _) = subject.strip_prefix("lane.")?.split_once('.')?;
+    LaneName::new(lane).ok()
+}
+
 /// Where a message waits until it is due.
 pub fn later(stream: &str, sequence: u64) -> String {
     format!("later.{stream}-{sequence}")
@@ -152,5 +160,12 @@ mod tests {
         assert_eq!(agent_of("reroute.marketing").unwrap().as_str(), "marketing");
         assert_eq!(agent_of("tasks.a.b"), None);
         assert_eq!(agent_of("lane.x"), None);
+    }
+
+    #[test]
+    fn the_lane_is_read_from_the_subject() {
+        assert_eq!(lane_of("lane.local-fast.high").unwrap().as_str(), "local-fast");
+        assert_eq!(lane_of("lane.local-fast"), None);
+        assert_eq!(lane_of("dead.local-fast.high"), None);
     }
 }

@@ -126,6 +126,15 @@ pub fn sequence_id(sequence: u64) -> TaskId {
     TaskId::new(sequence.to_string()).expect("digits are a task id")
 }
 
+/// The id under which the producer of a task will look for its result, even where the task does not read: the one
+/// in the payload if that much can be read, else the message id, else the stream sequence.
+pub fn likely_id(payload: &[u8], encoding: Encoding, message_id: Option<&str>, sequence: u64) -> TaskId {
+    let fields: Option<serde_json::Map<String, serde_json::Value>> = encoding.decode(payload).ok();
+    let in_payload = fields.and_then(|fields| TaskId::new(fields.get("id")?.as_str()?).ok());
+    let in_header = || TaskId::new(message_id?).ok();
+    in_payload.or_else(in_header).unwrap_or_else(|| sequence_id(sequence))
+}
+
 /// The agent's entry in the registry, as the policy has it for agents without one.
 ///
 /// # Errors

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use trilane_broker::lanes::hop_key;
+use trilane_broker::lanes::return_key;
 use trilane_broker::publish::PublishError;
 use trilane_broker::results::Reported;
 use trilane_broker::{Broker, Delivery};
@@ -62,7 +62,7 @@ impl Conclusion<'_> {
             (Verdict::ReportAndBury(result), Zone::Cloud) => self.hand_in(message, result, true).await,
             (Verdict::Reroute(spent, cause), _) => {
                 let ending = Ending::Reroute { spent: spent.clone(), cause: cause.clone() };
-                self.give_back(&message.work.agent, &hop_key(&message.work), ending).await
+                self.give_back(&message.work.agent, &return_key(&message.work), ending).await
             }
             (Verdict::Retry(_) | Verdict::HandBack | Verdict::Over, _) => Ok(()),
         }
@@ -119,7 +119,7 @@ impl Conclusion<'_> {
         is_dead: bool,
     ) -> Result<(), PublishError> {
         let slim = TaskResult { decision: None, metadata: Metadata::new(), ..result.clone() };
-        let key = hop_key(&message.work);
+        let key = return_key(&message.work);
         let ended = |result| Ending::Ended { result: Box::new(result), is_dead };
         match self.give_back(&message.work.agent, &key, ended(slim.clone())).await {
             Err(PublishError::TooLarge { bytes, most, .. }) => {

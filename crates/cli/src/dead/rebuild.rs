@@ -92,18 +92,19 @@ pub(crate) fn replayed(letter: &DeadLetter, sequence: u64, given: Given<'_>) -> 
     if is_suspect && !given.options.force {
         return Err(ReplayError::Security(letter.error.code.clone()));
     }
-    let agent = agent_of(letter).ok_or(ReplayError::NoAgent)?;
-    let (task, encoding) = match content(letter)? {
-        Content::Task(task, encoding) => (with_deadline(*task, given)?, encoding),
+    let named = letter.agent.clone().or_else(|| subjects::agent_of(&letter.source.subject));
+    let (agent, task, encoding) = match content(letter)? {
+        Content::Task(task, encoding) => (named, with_deadline(*task, given)?, encoding),
         Content::Work(message) => {
-            let encoding = message.work.encoding;
+            let (encoding, agent) = (message.work.encoding, message.work.agent.clone());
             let task = match &message.work.step {
                 None => task_of(*message, given.registry),
                 Some(_) => with_deadline(whole_pipeline(&message.work, given.pipeline)?, given)?,
             };
-            (task, encoding)
+            (named.or(Some(agent)), task, encoding)
         }
     };
+    let agent = agent.ok_or(ReplayError::NoAgent)?;
     // What a message says of itself counts for nothing where its seal does not hold.
     let sensitivity = if is_suspect { Some(Sensitivity::Private) } else { task.sensitivity };
     Ok(Replay { task: Task { id: Some(id(letter, sequence)), sensitivity, ..task }, agent, encoding })
@@ -135,10 +136,6 @@ pub(crate) fn is_replay(task_id: &TaskId) -> bool {
 /// Whether a letter tells of an attempt, or what may be one, to get round the trust boundary.
 pub(crate) fn is_security_refusal(code: &str) -> bool {
     code == "private_in_cloud" || code.starts_with("seal_") || code.starts_with("forged_")
-}
-
-fn agent_of(letter: &DeadLetter) -> Option<AgentName> {
-    letter.agent.clone().or_else(|| subjects::agent_of(&letter.source.subject))
 }
 
 fn content(letter: &DeadLetter) -> Result<Content, ReplayError> {

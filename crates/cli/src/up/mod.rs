@@ -49,7 +49,7 @@ use supervisor::{Event, Supervisor};
 /// Events of children that may wait to be told; a child that has one more waits with it.
 const MAX_WAITING_EVENTS: usize = 64;
 
-/// Starts the whole fleet on this machine: nats-server, classifier, a worker for each lane.
+/// Starts the whole fleet on this machine: nats-server, classifier, a worker for each lane, monitor.
 ///
 /// Missing models and the server are fetched first. Ctrl-C drains: tasks that run are finished, the rest waits in
 /// the queue for the next start. A second Ctrl-C ends everything at once, and loses nothing either.
@@ -224,10 +224,11 @@ impl Fleet<'_> {
         let workers = plan.workers.iter().map(|worker| (worker, self.workers.keep(worker.child.clone())));
         let ready = ready::wait(&broker, workers.collect()).await?;
         self.workers.keep(plan.classifier.clone());
+        self.workers.keep(plan.monitor.clone());
         Ok((broker, ready))
     }
 
-    /// Workers and classifier drain while the server still runs; it ends last.
+    /// Workers, classifier and monitor drain while the server still runs; it ends last.
     async fn end(&mut self) {
         if self.workers.is_keeping() {
             eprintln!("draining; Ctrl-C again ends everything at once");

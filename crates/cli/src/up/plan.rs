@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub(super) workers: Vec<PlannedWorker>,
     /// The classifier.
     pub(super) classifier: ChildSpec,
+    /// The monitor.
+    pub(super) monitor: ChildSpec,
     /// Lanes that nobody here serves.
     pub(super) left_out: Vec<LeftOut>,
 }
@@ -74,7 +76,8 @@ impl Plan {
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let plan = Self::of(config, settings, gpu, folder, has_key);
-        for child in plan.workers.iter().map(|worker| &worker.child).chain([&plan.classifier]) {
+        for child in plan.workers.iter().map(|worker| &worker.child).chain([&plan.classifier, &plan.monitor])
+        {
             ensure!(
                 child.program.is_file(),
                 "{} is not there; build it with `cargo build --release`, all programs lie in one folder",
@@ -109,7 +112,8 @@ impl Plan {
             let child = make.child(name.to_string(), program, arguments);
             workers.push(PlannedWorker { lane: name.clone(), models: lane.models.clone(), child });
         }
-        Self { workers, classifier, left_out }
+        let monitor = make.child("monitor".into(), "trilane-monitor", Vec::new());
+        Self { workers, classifier, monitor, left_out }
     }
 }
 
@@ -208,6 +212,7 @@ mod tests {
             ]
         );
         assert_eq!(line(&plan.classifier), "/bin/trilane-classifier --config my.toml");
+        assert_eq!(line(&plan.monitor), "/bin/trilane-monitor --config my.toml");
         assert_eq!(plan.classifier.variables, [("TRILANE__NATS__URL".to_owned(), "nats://x:1".to_owned())]);
     }
 
@@ -230,9 +235,10 @@ mod tests {
         let ports: Vec<String> = [&plan.classifier]
             .into_iter()
             .chain(plan.workers.iter().map(|worker| &worker.child))
+            .chain([&plan.monitor])
             .map(listen)
             .collect();
-        assert_eq!(ports, ["\"127.0.0.1:9100\"", "\"127.0.0.1:9101\"", "\"127.0.0.1:9102\""]);
+        assert_eq!(ports, ["9100", "9101", "9102", "9103"].map(|port| format!("\"127.0.0.1:{port}\"")));
     }
 
     #[test]

@@ -24,6 +24,7 @@ const SECRETS: [&str; 6] = [
 enum Ground {
     Word,
     Tag,
+    TagText(usize),
     Prompt(usize),
     EarlierTurn(usize),
     Stop(usize),
@@ -37,6 +38,7 @@ fn ground() -> impl Strategy<Value = Ground> {
     prop_oneof![
         Just(Ground::Word),
         Just(Ground::Tag),
+        secret.clone().prop_map(Ground::TagText),
         secret.clone().prop_map(Ground::Prompt),
         secret.clone().prop_map(Ground::EarlierTurn),
         secret.clone().prop_map(Ground::Stop),
@@ -54,6 +56,7 @@ fn hide(ground: Ground, mut work: Work) -> Work {
     match ground {
         Ground::Word => work.sensitivity = Some(Sensitivity::Private),
         Ground::Tag => work.tags.push("Confidential".into()),
+        Ground::TagText(index) => work.tags.push(SECRETS[index].into()),
         Ground::Prompt(index) => work.messages.push(message(Role::User, format!("{}\n\n", SECRETS[index]))),
         Ground::EarlierTurn(index) => {
             work.messages.insert(0, message(Role::Assistant, SECRETS[index].into()));

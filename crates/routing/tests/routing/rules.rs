@@ -2,6 +2,7 @@
 
 use trilane_protocol::work::{RerouteCause, Spent};
 use trilane_protocol::{Sensitivity, Work};
+use trilane_routing::pipeline::Pipeline;
 use trilane_routing::policy::{Fallback, LocalFallback, PrivatePin};
 use trilane_routing::route::Returned;
 
@@ -53,9 +54,17 @@ fn silence_is_filled_by_the_agent_and_then_by_the_policy() {
 fn a_private_tag_counts_whatever_its_case_and_the_task_s_own_word() {
     let world = World::shipped();
     let tagged = |tag: &str| Work { tags: vec![tag.to_owned()], ..public("x", 1.0) };
-    for spelled in
-        [" LEGAL ", "#legal", "le\u{200b}gal", "Client Document", "client_document", "client.document"]
-    {
+    for spelled in [
+        " LEGAL ",
+        "#legal",
+        "-legal",
+        "le\u{200b}gal",
+        "Client Document",
+        "client_document",
+        "client.document",
+        "client/document",
+        "client--document",
+    ] {
         assert_routes(&world, tagged(spelled), ("local-deep", "strongest"));
     }
     assert_routes(&world, tagged("newsletter"), ("cloud", "good_enough"));
@@ -175,7 +184,16 @@ fn a_secret_cut_in_two_is_still_there() {
     assert_routes(&world, turns.clone(), ("local-deep", "strongest"));
     turns.messages[0].content.insert_str(0, &"Überlänge ".repeat(400));
     turns.messages[1].content.push_str(&" Überlänge".repeat(400));
-    assert_routes(&world, turns, ("local-deep", "strongest"));
+    // Wherever the long parts are cut, also in the middle of a letter.
+    for _ in 0.."Überlänge ".len() {
+        turns.messages[0].content.insert(0, 'x');
+        turns.messages[1].content.push('x');
+        assert_routes(&world, turns.clone(), ("local-deep", "strongest"));
+    }
+    let tagged =
+        |tags: &[&str]| Work { tags: tags.iter().map(|tag| (*tag).to_owned()).collect(), ..public("x", 1.0) };
+    assert_routes(&world, tagged(&["4111 1111 ", "1111 1111"]), ("local-deep", "strongest"));
+    assert_routes(&world, tagged(&["4111 1111 ", "1111 1112"]), ("cloud", "good_enough"));
 }
 
 #[test]
@@ -185,4 +203,19 @@ fn a_lane_is_weighed_by_the_first_model_that_somebody_serves() {
     let route = world.route(public("x", 1.0), None).unwrap();
     assert_eq!(route.message().decision.model.as_str(), "gpt-4o");
     assert_eq!(route.message().decision.lane, lane("cloud"));
+}
+
+#[test]
+fn a_step_that_was_private_taints_its_pipeline() {
+    let world = World::shipped();
+    let step = |name: &str| serde_json::json!({"name": name, "prompt": "x"});
+    let task = serde_json::json!({"prompt": "x", "sensitivity": "public", "steps": [step("a"), step("b")]});
+    let mut pipeline = Pipeline::new(serde_json::from_value(task).unwrap(), public("x", 1.0));
+    let next = |pipeline: &Pipeline| {
+        pipeline.next_work(0, Spent::default(), &world.registry, &world.policy).unwrap().0
+    };
+    let first = next(&pipeline);
+    assert_eq!(first.sensitivity, Some(Sensitivity::Public));
+    pipeline.finish_step(&Work { sensitivity: Some(Sensitivity::Private), ..first }, "text".into());
+    assert_eq!(next(&pipeline).sensitivity, Some(Sensitivity::Private));
 }

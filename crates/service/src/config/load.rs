@@ -109,6 +109,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
         worker: raw.worker,
         local_worker: raw.local_worker,
         classifier: raw.classifier,
+        monitor: raw.monitor,
         telemetry: raw.telemetry,
     };
     check_numbers(&config)?;
@@ -117,7 +118,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
 
 /// The numbers that would break a promise or hang a process when out of range.
 fn check_numbers(config: &Config) -> Result<(), ConfigError> {
-    let rules: [(&str, bool, &str); 12] = [
+    let rules: [(&str, bool, &str); 13] = [
         (
             "policy.good_enough",
             (0.0..=1.0).contains(&config.policy.good_enough),
@@ -156,6 +157,7 @@ fn check_numbers(config: &Config) -> Result<(), ConfigError> {
         ),
         ("local_worker.batch_tokens", config.local_worker.batch_tokens >= 32, "expected 32 or more"),
         ("classifier.window", config.classifier.window > 0, "expected 1 or more"),
+        ("monitor.sweep_s", config.monitor.sweep_s > 0, "expected 1 or more"),
     ];
     match rules.into_iter().find(|(_, holds, _)| !holds) {
         Some((key, _, problem)) => Err(ConfigError::BadKey { key: key.into(), problem: problem.into() }),

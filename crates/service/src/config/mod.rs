@@ -42,6 +42,8 @@ pub struct Config {
     pub local_worker: LocalWorker,
     /// The classifier.
     pub classifier: Classifier,
+    /// The monitor.
+    pub monitor: Monitor,
     /// Logs, metrics, health.
     pub telemetry: Telemetry,
 }
@@ -64,6 +66,7 @@ struct RawConfig {
     worker: Worker,
     local_worker: LocalWorker,
     classifier: Classifier,
+    monitor: Monitor,
     telemetry: Telemetry,
 }
 
@@ -259,6 +262,21 @@ pub struct Classifier {
     pub full_lane_retry_initial_ms: u64,
     /// Longest such delay, milliseconds.
     pub full_lane_retry_max_ms: u64,
+}
+
+/// The monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Monitor {
+    /// Seconds between two sweeps for stuck messages.
+    pub sweep_s: u64,
+}
+
+impl Monitor {
+    /// Between two sweeps.
+    pub fn sweep(&self) -> Duration {
+        Duration::from_secs(self.sweep_s)
+    }
 }
 
 /// Logs, metrics, health.

@@ -241,6 +241,17 @@ fn the_agent_is_read_from_the_subject_where_the_letter_names_none() {
 }
 
 #[test]
+fn a_message_without_a_seal_is_replayed_as_whom_it_names() {
+    let letter = DeadLetter {
+        agent: None,
+        task_id: None,
+        error: TaskError::new("seal_missing", "x"),
+        ..on_lane(work(&json!({})), "public")
+    };
+    assert_eq!(forced(&letter).unwrap().agent.as_str(), "ops");
+}
+
+#[test]
 fn a_letter_s_id_is_its_own_and_stays() {
     let (one, other) = (at_intake(&json!({"prompt": "x"})), at_intake(&json!({"prompt": "y"})));
     assert_eq!(id(&one, SEQUENCE), id(&one, SEQUENCE));

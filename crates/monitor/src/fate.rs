@@ -1,0 +1,177 @@
+//! What becomes of a stuck message: a pure function of it.
+
+use jiff::Timestamp;
+use trilane_broker::lanes::SEAL;
+use trilane_broker::stuck::Stuck;
+use trilane_protocol::outcome::{TaskError, Timing};
+use trilane_protocol::task::Metadata;
+use trilane_protocol::work::{LaneMessage, Return, Spent};
+use trilane_protocol::{
+    AgentName, Decision, Encoding, LaneName, Status, Task, TaskId, TaskResult, Work, subjects,
+};
+use trilane_routing::intake;
+use trilane_trust::{Seal, SealError, Trusted};
+
+/// What becomes of a stuck message.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// Its task ends as `failed`.
+    Fail(Box<Failure>),
+    /// It belongs to no task that anybody could name: only the dead letter tells.
+    Bury {
+        /// Where it died.
+        place: String,
+        /// Why nobody is told.
+        error: TaskError,
+    },
+    /// Not a message that this version knows how to end: it stays, and the operator is told.
+    Leave,
+}
+
+/// A task that ends where it got stuck.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Where it died: a lane, or the intake.
+    pub(crate) place: String,
+    /// Its result, unless it has one.
+    pub(crate) result: TaskResult,
+    /// How its result is written.
+    pub(crate) encoding: Encoding,
+    /// When its producer published it.
+    pub(crate) published_at: Timestamp,
+}
+
+/// What is known of the task of a stuck message.
+struct Known {
+    agent: AgentName,
+    task_id: TaskId,
+    encoding: Encoding,
+    published_at: Timestamp,
+    metadata: Metadata,
+    spent: Spent,
+    decision: Option<Decision>,
+}
+
+/// Decides what becomes of a stuck message. What names a task is believed where a classifier has sealed it: whoever else
+/// has put it there could name any.
+pub(crate) fn of(stuck: &Stuck, trusted: &Trusted, now: Timestamp) -> Fate {
+    let subject = &stuck.source.subject;
+    let (place, known) = match (subjects::lane_of(subject), subjects::agent_of(subject)) {
+        (Some(lane), _) => (lane.to_string(), on_a_lane(stuck, &lane, trusted, now)),
+        (None, Some(agent)) if subjects::is_return(subject) => {
+            (subjects::INTAKE.to_owned(), given_back(stuck, &agent, trusted, now))
+        }
+        (None, Some(agent)) => (subjects::INTAKE.to_owned(), Ok(published(stuck, agent))),
+        (None, None) if subject.starts_with("tasks.") => {
+            (subjects::INTAKE.to_owned(), Err("the subject's second token is no agent name".to_owned()))
+        }
+        (None, None) => return Fate::Leave,
+    };
+    match known {
+        Ok(known) => Fate::Fail(Box::new(failure(stuck, place, known, now))),
+        Err(reason) => {
+            let message = format!("{}; and nobody can be told, as it names no task: {reason}", cause(stuck));
+            Fate::Bury { place, error: TaskError::new(MAX_DELIVERIES, message) }
+        }
+    }
+}
+
+/// The error code of a message that got stuck.
+pub(crate) const MAX_DELIVERIES: &str = "max_deliveries";
+
+fn on_a_lane(stuck: &Stuck, lane: &LaneName, trusted: &Trusted, now: Timestamp) -> Result<Known, String> {
+    let seal = stuck.header(SEAL).unwrap_or_default();
+    let LaneMessage { mut work, decision } = sealed(&stuck.payload, seal, lane, trusted, now)?;
+    work.spent.attempts =
+        work.spent.attempts.saturating_add(u32::try_from(stuck.deliveries).unwrap_or(u32::MAX));
+    Ok(Known::of_work(work, Some(decision)))
+}
+
+fn given_back(stuck: &Stuck, agent: &AgentName, trusted: &Trusted, now: Timestamp) -> Result<Known, String> {
+    let returned: Return = Encoding::Msgpack.decode(&stuck.payload).map_err(|error| error.to_string())?;
+    let message = sealed(&returned.message, &returned.seal, &returned.lane, trusted, now)?;
+    if message.work.agent != *agent {
+        return Err("the subject names another agent than the message".to_owned());
+    }
+    Ok(Known::of_work(message.work, None))
+}
+
+/// Here an old seal is as good as a new one: nothing is run.
+fn sealed(
+    payload: &[u8],
+    seal: &str,
+    lane: &LaneName,
+    trusted: &Trusted,
+    now: Timestamp,
+) -> Result<LaneMessage, String> {
+    match trusted.verify(Seal::read(seal).as_ref(), lane, payload, now) {
+        Ok(()) | Err(SealError::Expired) => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    Encoding::Msgpack.decode(payload).map_err(|error| error.to_string())
+}
+
+/// A task that never left the intake. Where it does not read, its producer still looks for a result.
+fn published(stuck: &Stuck, agent: AgentName) -> Known {
+    let Stuck { payload, source, .. } = stuck;
+    let encoding = Encoding::detect(stuck.header("Content-Type"), payload).unwrap_or(Encoding::Json);
+    let task: Option<Task> = encoding.decode(payload).ok();
+    Known {
+        agent,
+        task_id: intake::likely_id(payload, encoding, stuck.message_id(), source.sequence),
+        encoding,
+        published_at: stuck.stored_at,
+        metadata: task.map(|task| task.metadata).unwrap_or_default(),
+        spent: Spent::default(),
+        decision: None,
+    }
+}
+
+impl Known {
+    fn of_work(work: Work, decision: Option<Decision>) -> Self {
+        let Work { agent, task_id, encoding, published_at, metadata, spent, .. } = work;
+        Self { agent, task_id, encoding, published_at, metadata, spent, decision }
+    }
+}
+
+fn failure(stuck: &Stuck, place: String, known: Known, now: Timestamp) -> Failure {
+    let Known { agent, task_id, encoding, published_at, metadata, spent, decision } = known;
+    let decided_at = decision.as_ref().map_or(now, |decision| decision.decided_at);
+    let message = format!("{}; then publish the task again under another id", cause(stuck));
+    let result = TaskResult {
+        task_id,
+        agent,
+        status: Status::Failed,
+        text: None,
+        finish: None,
+        error: Some(TaskError::new(MAX_DELIVERIES, message)),
+        lane: decision.as_ref().map(|decision| decision.lane.clone()),
+        model: decision.as_ref().map(|decision| decision.model.clone()),
+        usage: spent.usage,
+        cost_usd: spent.cost_usd,
+        timing_ms: Timing {
+            queued: milliseconds(published_at, decided_at),
+            waited: milliseconds(decided_at, now),
+            ..Timing::default()
+        },
+        attempts: spent.attempts,
+        decision,
+        metadata,
+        finished_at: now,
+    };
+    Failure { place, result, encoding, published_at }
+}
+
+/// The bound is no part of the topology, so somebody has set it: that is what can be mended.
+fn cause(stuck: &Stuck) -> String {
+    format!(
+        "nobody concluded the message in {} deliveries, and the server makes no more of them; `trilane provision` \
+         takes the bound (max_deliver) of consumer `{}` away",
+        stuck.deliveries, stuck.consumer
+    )
+}
+
+/// Clocks of different hosts may disagree; a negative span counts as none.
+fn milliseconds(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0)
+}
