@@ -20,6 +20,7 @@ mod providers;
 mod real_model;
 mod schedule;
 mod seal;
+mod spend;
 mod streamed;
 mod topology;
 mod transport;

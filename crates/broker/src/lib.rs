@@ -17,6 +17,7 @@
 //! * [`dead`]: dead letters
 //! * [`letters`]: what operators do with dead letters
 //! * [`stuck`]: what a queue holds and the server will never deliver again
+//! * [`ledger`]: what calls cost, counted before they are made
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
 //! * [`pipelines`]: what is kept of a pipeline while it runs
@@ -29,6 +30,7 @@ pub mod delivery;
 pub mod depth;
 pub mod lanes;
 pub mod later;
+pub mod ledger;
 pub mod letters;
 pub mod logs;
 pub mod pipelines;
@@ -44,4 +46,5 @@ pub mod workers;
 
 pub use connect::{Broker, ConnectError};
 pub use delivery::Delivery;
+pub use ledger::Ledger;
 pub use trilane_trust::Role;

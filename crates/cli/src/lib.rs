@@ -5,13 +5,14 @@
 //! * [`settings`]: where the configuration comes from
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
 //! * [`submit`], [`results`], [`cancel`]: tasks in, answers out, and tasks taken back
-//! * [`lanes`], [`agents`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`lanes`], [`agents`], [`budget`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
 pub mod agents;
+pub mod budget;
 pub mod cancel;
 pub mod configuration;
 pub mod dead;
@@ -60,6 +61,7 @@ enum Verb {
     Lanes(lanes::LanesArgs),
     Agents(agents::AgentsArgs),
     Dead(dead::DeadArgs),
+    Budget(budget::BudgetArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -99,6 +101,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Lanes(args) => lanes::run(args, &config).await,
         Verb::Agents(args) => agents::run(&args, &config),
         Verb::Dead(args) => dead::run(args, &config).await,
+        Verb::Budget(args) => budget::run(args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Keys(args) => keys::run(&args, &config),

@@ -112,6 +112,11 @@ pub fn dead(place: &str) -> String {
     format!("dead.{place}")
 }
 
+/// Where the spend of a task is booked.
+pub fn spend(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("spend.{agent}.{task_id}")
+}
+
 /// Where an alert of a kind is raised for a lane, or for [`INTAKE`].
 pub fn alert(kind: &str, place: &str) -> String {
     format!("alert.{kind}.{place}")

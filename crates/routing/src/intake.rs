@@ -236,6 +236,8 @@ mod tests {
             model: ModelChoice::Auto,
             sensitivity: None,
             system_prompt: prompt.map(str::to_owned),
+            budget_day_usd: None,
+            budget_week_usd: None,
         };
         let conversations = [
             vec![message(Role::User, "hi")],
