@@ -43,7 +43,7 @@ async fn busy() -> Fleet {
     }
     fleet.start_classifier().await;
     let msgpack =
-        rmp_serde::to_vec_named(&json!({"id": "mp", "prompt": "hello", "complexity": 0.7})).unwrap();
+        rmp_serde::to_vec_named(&json!({"id": "mp", "prompt": "hello", "complexity": 0.1})).unwrap();
     fleet.submit_bytes("sample", msgpack).await;
     let stream = fleet.nats.get_stream("RESULTS").await.unwrap();
     eventually("the result", || async { stream.direct_get_last_for_subject("result.sample.mp").await.ok() })
