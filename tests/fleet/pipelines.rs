@@ -1,5 +1,6 @@
 //! Pipelines: each step routed on its own, and private once is private ever after.
 
+use futures_util::StreamExt;
 use serde_json::json;
 use trilane_protocol::work::{Ending, LaneMessage, RerouteCause, Return, Spent};
 use trilane_protocol::{AgentName, Encoding, Sensitivity, Status, TaskId, Zone};
@@ -171,4 +172,39 @@ async fn a_finished_pipeline_is_forgotten() {
         pipelines.get(&agent, &task_id).await.unwrap().is_none().then_some(())
     })
     .await;
+}
+
+/// A worker whose acknowledgement is lost runs its step again and hands it back again, maybe when all is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_is_handed_back_twice_changes_nothing() {
+    let fleet = FleetBuilder::new().start().await;
+    let mut handed_back = fleet.nats.client().subscribe("reroute.*").await.unwrap();
+    let task = json!({
+        "id": "p",
+        "prompt": "x",
+        "steps": [
+            {"name": "a", "prompt": "One", "complexity": 0.1},
+            {"name": "b", "prompt": "wait {{steps.a.text}}", "complexity": 0.1},
+        ],
+    });
+    fleet.submit("sample", task).await;
+    let first = handed_back.next().await.unwrap();
+    let (agent, task_id) = ("sample".parse().unwrap(), "p".parse().unwrap());
+    let pipelines = fleet.broker.pipelines().await.unwrap();
+    let runner = fleet.runners["local-fast"].clone();
+    eventually("the last step runs and the record is gone", || async {
+        let is_forgotten = pipelines.get(&agent, &task_id).await.unwrap().is_none();
+        (is_forgotten && runner.seen().len() == 2).then_some(())
+    })
+    .await;
+    fleet.nats.publish(first.subject, first.payload).await.unwrap().await.unwrap();
+    let returns = fleet.nats.get_stream("RETURNS").await.unwrap();
+    eventually("the classifier has taken it", || async {
+        (returns.get_info().await.unwrap().state.messages == 0).then_some(())
+    })
+    .await;
+    runner.release();
+    let result = fleet.result("sample", &task_id).await;
+    assert_eq!((result.status, result.text.as_deref()), (Status::Done, Some("echo: wait echo: One")));
+    assert_eq!(runner.seen().len(), 2, "no step runs again");
 }

@@ -116,9 +116,11 @@ impl Broker {
     }
 }
 
-/// The same work on the same hop is the same message, however often its publish is repeated.
+/// The same work on the same hop is the same message, however often its publish is repeated. Two runs of one step may
+/// end differently and leave two steps on the same hop, so the step counts too.
 fn hop_key(work: &Work) -> String {
-    format!("{}.{}.{}", work.agent, work.task_id, work.hop)
+    let step = work.step.as_ref().map_or(0, |step| step.index);
+    format!("{}.{}.{}.{step}", work.agent, work.task_id, work.hop)
 }
 
 /// Names what becomes of a piece of work. With the task's sequence, or the answer of one task would pass for another's

@@ -118,8 +118,8 @@ fn spawn(store: &Path, port: i32) -> Child {
         })
 }
 
-/// The binary that `scripts/test` names, else the one that `trilane up` fetches, else one on the PATH.
-fn binary() -> PathBuf {
+/// The server: the one that `scripts/test` names, else the one that `trilane up` fetches, else one on the PATH.
+pub fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os(BINARY_VARIABLE) {
         return named.into();
     }
