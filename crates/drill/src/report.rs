@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
-use trilane_protocol::Status;
+use trilane_protocol::{Status, Usd};
 
 use crate::audit::{Evidence, Findings};
 use crate::invocations::{Ended, Invocation};
@@ -39,6 +39,8 @@ pub struct Report {
     pub wrong: usize,
     /// Invocations of cloud models with private text.
     pub private_on_cloud: usize,
+    /// Dollars that the provider charged and the ledger does not have.
+    pub unaccounted_usd: f64,
     /// Messages that will never be delivered.
     pub zombies: u64,
     /// Tasks that were still queued in the end.
@@ -57,6 +59,10 @@ pub struct Report {
     pub offered_for_each_result: f64,
     /// Dollars that the cloud provider charged.
     pub charged_usd: f64,
+    /// Dollars that the ledger has as spent; what nobody knows the end of counts in full.
+    pub booked_usd: f64,
+    /// Dollars that are still set aside.
+    pub left_open_usd: f64,
     /// Results by status.
     pub statuses: BTreeMap<&'static str, usize>,
     /// Invocations by lane.
@@ -107,6 +113,7 @@ impl Report {
             unknown: findings.unknown.len(),
             wrong: findings.wrong.len(),
             private_on_cloud: findings.private_on_cloud.len(),
+            unaccounted_usd: findings.unaccounted_usd.dollars(),
             zombies: findings.zombie_count,
             still_queued: findings.still_queued.len(),
             bad_exits: noted.bad_exits.len(),
@@ -116,6 +123,8 @@ impl Report {
             refused: measured.refused,
             offered_for_each_result: measured.offered as f64 / results.max(1) as f64,
             charged_usd: money::charged_usd(&evidence.invocations),
+            booked_usd: evidence.booked.values().map(|booked| booked.spent).sum::<Usd>().dollars(),
+            left_open_usd: money::left_open_usd(evidence),
             statuses: counted(
                 evidence.results.iter().map(|result| result.status.map_or("unread", Status::as_str)),
             ),
@@ -148,12 +157,16 @@ impl Report {
         );
         let _ = writeln!(
             text,
-            "  models asked  {} times ({}), {} repeats; {}; ${:.4} charged",
+            "  models asked  {} times ({}), {} repeats; {}",
             self.invocations,
             listed(&self.lanes),
             self.repeated_invocations,
             listed(&endings(&evidence.invocations)),
-            self.charged_usd
+        );
+        let _ = writeln!(
+            text,
+            "  money         ${:.4} charged, ${:.4} booked, ${:.4} still set aside",
+            self.charged_usd, self.booked_usd, self.left_open_usd
         );
         let _ = writeln!(text, "  ended by themselves and started again: {} processes", self.own_exits);
         let peaks = self.peak_rss_mib.iter().map(|(kind, mib)| format!("{kind} {mib:.0} MiB"));
