@@ -5,6 +5,7 @@
 mod any_client;
 mod attacks;
 mod bad_input;
+mod canary;
 mod cancelling;
 mod dead_letters;
 mod faults;
@@ -24,3 +25,7 @@ mod spend;
 mod streamed;
 mod topology;
 mod transport;
+
+#[expect(dead_code, reason = "the script has words that only other tests use")]
+#[path = "../../crates/providers/tests/chat/server.rs"]
+mod scripted_http;

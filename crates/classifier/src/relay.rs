@@ -178,25 +178,34 @@ impl Shared {
             fleet: &fleet,
         };
         match router.route(work, agent, returned.as_ref(), now) {
-            Ok(route) => {
-                if let Some(pipeline) = pipeline {
-                    match self.keep(pipeline, &route).await {
-                        Ok(Kept::Ours) => {}
-                        Ok(Kept::AnotherTasks) => {
-                            self.refuse_reused_id(delivery, &route.message().work).await?;
-                            return Ok(Relayed::Ended);
-                        }
-                        Err(PipelineError::NotNow(reason)) => return Err(NotNow::Pipeline(reason)),
-                        Err(error @ PipelineError::TooLarge { .. }) => {
-                            let error = TaskError::new("pipeline_too_large", error.to_string());
-                            return self.reject(delivery, &route.message().work, error).await;
-                        }
-                    }
-                }
-                self.put_on_lane(delivery, &route).await
-            }
+            Ok(route) => match self.keep_record(delivery, pipeline, &route).await? {
+                Some(ended) => Ok(ended),
+                None => self.put_on_lane(delivery, &route).await,
+            },
             Err(Unrouted::Rejected(rejected)) => self.reject(delivery, &rejected.work, rejected.error).await,
             Err(Unrouted::Parked(parked)) => self.park(delivery, &parked, now).await,
+        }
+    }
+
+    /// Keeps the record of a pipeline, where the work is one; says how the task ends where that cannot be.
+    async fn keep_record(
+        &self,
+        delivery: &Delivery,
+        pipeline: Option<Pipeline>,
+        route: &Route,
+    ) -> Result<Option<Relayed>, NotNow> {
+        let Some(pipeline) = pipeline else { return Ok(None) };
+        match self.keep(pipeline, route).await {
+            Ok(Kept::Ours) => Ok(None),
+            Ok(Kept::AnotherTasks) => {
+                self.refuse_reused_id(delivery, &route.message().work).await?;
+                Ok(Some(Relayed::Ended))
+            }
+            Err(PipelineError::NotNow(reason)) => Err(NotNow::Pipeline(reason)),
+            Err(error @ PipelineError::TooLarge { .. }) => {
+                let error = TaskError::new("pipeline_too_large", error.to_string());
+                self.reject(delivery, &route.message().work, error).await.map(Some)
+            }
         }
     }
 
