@@ -79,7 +79,7 @@ impl Shared {
                         );
                     }
                     NotNow::Log(error) => {
-                        tracing::debug!(%error, "a task is not relayed; another classifier takes it")
+                        tracing::debug!(%error, "a task is not relayed; another classifier takes it");
                     }
                     NotNow::Publish(error) => {
                         tracing::warn!(%error, "a task is not relayed yet; trying again");
@@ -191,7 +191,7 @@ impl Shared {
     async fn keep_record(
         &self,
         delivery: &Delivery,
-        pipeline: Option<Pipeline>,
+        pipeline: Option<Recorded>,
         route: &Route,
     ) -> Result<Option<Relayed>, NotNow> {
         let Some(pipeline) = pipeline else { return Ok(None) };

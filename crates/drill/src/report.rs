@@ -16,7 +16,7 @@ const MOST_NAMED: usize = 50;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What a drill comes to. All counts below `dead` are 0 where the fleet keeps its promises.
+/// What a drill comes to. The counts from `lost` to `bad_exits` are 0 where the fleet keeps its promises.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// What all faults and tasks were drawn from.
@@ -43,6 +43,8 @@ pub struct Report {
     pub unaccounted_usd: f64,
     /// Messages that will never be delivered.
     pub zombies: u64,
+    /// Whether the routing log is whole; `null` as long as nothing here looks at it.
+    pub chain: Option<&'static str>,
     /// Tasks that were still queued in the end.
     pub still_queued: usize,
     /// Processes that ended late or with a failure after SIGTERM.
@@ -115,6 +117,7 @@ impl Report {
             private_on_cloud: findings.private_on_cloud.len(),
             unaccounted_usd: findings.unaccounted_usd.dollars(),
             zombies: findings.zombie_count,
+            chain: None,
             still_queued: findings.still_queued.len(),
             bad_exits: noted.bad_exits.len(),
             invocations: evidence.invocations.len(),
