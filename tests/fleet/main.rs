@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failure of the test")]
 
 mod any_client;
+mod attacks;
 mod bad_input;
 mod faults;
 mod janitor;
@@ -14,5 +15,8 @@ mod privacy;
 mod processes;
 mod providers;
 mod real_model;
+mod schedule;
+mod seal;
 mod streamed;
 mod topology;
+mod transport;

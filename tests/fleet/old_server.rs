@@ -24,10 +24,10 @@ async fn greet(listener: TcpListener, version: &'static str, jetstream: bool) {
 
 async fn connect_to(version: &'static str, jetstream: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut nats = config::load_from(None, []).unwrap().nats;
-    nats.url = format!("nats://{}", listener.local_addr().unwrap());
+    let mut config = config::load_from(None, []).unwrap();
+    config.nats.url = format!("nats://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(greet(listener, version, jetstream));
-    let outcome = Broker::connect(&nats, Role::Observer, "test").await;
+    let outcome = Broker::connect(&config, Role::Observer, "test").await;
     server.abort();
     outcome.map_or_else(|error| error.to_string(), |_| "connected".into())
 }
@@ -50,10 +50,10 @@ async fn a_server_without_jetstream_is_refused() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
-    let mut nats = config::load_from(None, []).unwrap().nats;
+    let mut config = config::load_from(None, []).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    nats.url = format!("nats://{}", listener.local_addr().unwrap());
+    config.nats.url = format!("nats://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error = Broker::connect(&nats, Role::Observer, "test").await.unwrap_err().to_string();
-    assert!(error.contains(&nats.url) && error.contains("trilane up"), "{error}");
+    let error = Broker::connect(&config, Role::Observer, "test").await.unwrap_err().to_string();
+    assert!(error.contains(&config.nats.url) && error.contains("trilane up"), "{error}");
 }

@@ -36,6 +36,7 @@ impl Process {
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(binary_path(name));
         command.arg("--config").arg(file).env("TRILANE__NATS__URL", &fleet.config.nats.url);
+        command.env("TRILANE__SECURITY__KEYS", fleet.keys.folder());
         prepare(&mut command);
         Self::start(command, folder)
     }

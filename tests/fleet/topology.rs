@@ -7,7 +7,7 @@ use trilane_testkit::FleetBuilder;
 async fn provisioning_twice_changes_nothing() {
     let fleet = FleetBuilder::new().start().await;
     let config = &fleet.config;
-    let topology = Topology::new(&config.streams, &config.registry, config.worker.heartbeat());
+    let topology = Topology::new(config);
     let stream = fleet.nats.get_stream("LANE_LOCAL").await.unwrap();
     let before = stream.get_info().await.unwrap();
     fleet.broker.provision(&topology).await.unwrap();

@@ -1,10 +1,15 @@
 //! A connection that names itself, keeps to its own inbox, and finds its way back after any server restart.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event};
-use trilane_service::config::Nats;
+use trilane_service::Config;
+use trilane_service::config::{Nats, Tls};
+use trilane_trust::role::Account;
+use trilane_trust::{Keys, KeysError, Role};
 
 /// Oldest server that has what the fleet needs (per-message TTL, schedules, atomic batches).
 const OLDEST_SERVER: (i64, i64, i64) = (2, 12, 0);
@@ -15,44 +20,36 @@ const MAX_UNCONFIRMED_PUBLISHES: usize = 4_096;
 /// Longest delay between two tries to connect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(4);
 
-/// Who a process is to the broker. Each role has an inbox of its own, so that permissions can tell them apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Publishes tasks and reads their results.
-    Producer,
-    /// Puts tasks on lanes.
-    Classifier,
-    /// Serves a local lane.
-    LocalWorker,
-    /// Serves a cloud lane.
-    CloudWorker,
-    /// Looks, and changes nothing.
-    Observer,
-    /// Ends what is stuck in a queue.
-    Monitor,
-    /// Creates streams, consumers and buckets.
-    Admin,
-}
-
-impl Role {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Producer => "producer",
-            Self::Classifier => "classifier",
-            Self::LocalWorker => "local",
-            Self::CloudWorker => "cloud",
-            Self::Observer => "observer",
-            Self::Monitor => "monitor",
-            Self::Admin => "admin",
-        }
-    }
-}
-
 /// A connection to the broker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Broker {
     client: Client,
     context: jetstream::Context,
+    refusals: Refusals,
+}
+
+/// What the server has refused lately. A caller sees a refused subject as silence; this is where it finds out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refusals(Arc<Mutex<VecDeque<String>>>);
+
+/// Refusals that are remembered.
+const MAX_REFUSALS: usize = 64;
+
+impl Refusals {
+    fn note(&self, refusal: String) {
+        let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.len() == MAX_REFUSALS {
+            refusals.pop_front();
+        }
+        refusals.push_back(refusal);
+    }
+
+    /// Whether the server has refused `subject` to this process.
+    pub(crate) fn name(&self, subject: &str) -> bool {
+        let quoted = format!("\"{subject}\"");
+        let refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.iter().any(|refusal| refusal.contains(&quoted))
+    }
 }
 
 /// Why there is no connection.
@@ -78,6 +75,22 @@ pub enum ConnectError {
         /// Its version.
         found: String,
     },
+    /// The server wants keys, and there are none here.
+    #[error(
+        "the server at {url} wants the key of the role `{role}`, and there is none in {folder}; run this where `trilane up` or \
+         `trilane keys init` made the keys (security.keys), or copy the folder `{role}` of it to this host"
+    )]
+    NoKey {
+        /// Where it is.
+        url: String,
+        /// Who this process is.
+        role: String,
+        /// Where the key was looked for.
+        folder: String,
+    },
+    /// A key does not read.
+    #[error(transparent)]
+    Key(#[from] KeysError),
     /// The server runs without JetStream.
     #[error("the NATS server at {url} runs without JetStream; start it with `-js`")]
     NoJetStream {
@@ -91,25 +104,32 @@ impl Broker {
     ///
     /// # Errors
     /// [`ConnectError`] says what to do.
-    pub async fn connect(nats: &Nats, role: Role, name: &str) -> Result<Self, ConnectError> {
-        let unreachable = |reason: String| ConnectError::Unreachable { url: nats.url.clone(), reason };
-        let client = options(nats, role, name)
-            .connect(nats.url.as_str())
-            .await
-            .map_err(|error| unreachable(error.to_string()))?;
-        let server = client.server_info();
-        let (major, minor, patch) = OLDEST_SERVER;
-        if !client.is_server_compatible(major, minor, patch) {
-            return Err(ConnectError::TooOld { url: nats.url.clone(), found: server.version });
+    pub async fn connect(config: &Config, role: Role, name: &str) -> Result<Self, ConnectError> {
+        let nats = &config.nats;
+        let role = match (&config.security.agent, role) {
+            (Some(agent), Role::Producer) => Role::Agent(agent.clone()),
+            (_, role) => role,
+        };
+        let keys = Keys::new(config.keys_folder());
+        let seed = keys.user_seed(&role)?;
+        let refusals = Refusals::default();
+        let unreachable = |reason: String| ConnectError::Unreachable { url: shown(&nats.url), reason };
+        let options = options(nats, &role, seed.clone(), name, refusals.clone());
+        let client =
+            options.connect(nats.url.as_str()).await.map_err(|error| unreachable(error.to_string()))?;
+        check(&client, nats)?;
+        let has_accounts = !client.server_info().nonce.is_empty();
+        if has_accounts && seed.is_none() && role != Role::Producer {
+            let folder = keys.folder().display().to_string();
+            return Err(ConnectError::NoKey { url: shown(&nats.url), role: role.name(), folder });
         }
-        if !server.jetstream {
-            return Err(ConnectError::NoJetStream { url: nats.url.clone() });
-        }
+        let account = if has_accounts { role.account() } else { Account::Core };
         let context = ContextBuilder::new()
+            .api_prefix(account.api_prefix())
             .ack_timeout(Duration::from_secs(nats.publish_timeout_s))
             .max_ack_inflight(MAX_UNCONFIRMED_PUBLISHES)
             .build(client.clone());
-        Ok(Self { client, context })
+        Ok(Self { client, context, refusals })
     }
 
     /// The connection itself.
@@ -120,6 +140,11 @@ impl Broker {
     /// JetStream on it.
     pub(crate) fn context(&self) -> &jetstream::Context {
         &self.context
+    }
+
+    /// What the server has refused.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Whether the server can be reached now.
@@ -140,25 +165,75 @@ impl Broker {
     }
 }
 
-fn options(nats: &Nats, role: Role, name: &str) -> ConnectOptions {
-    ConnectOptions::new()
+/// What the fleet needs of the server.
+fn check(client: &Client, nats: &Nats) -> Result<(), ConnectError> {
+    let server = client.server_info();
+    let (major, minor, patch) = OLDEST_SERVER;
+    if !client.is_server_compatible(major, minor, patch) {
+        return Err(ConnectError::TooOld { url: shown(&nats.url), found: server.version });
+    }
+    if !server.jetstream {
+        return Err(ConnectError::NoJetStream { url: shown(&nats.url) });
+    }
+    if server.nonce.is_empty() {
+        tracing::debug!("this server knows no roles: whoever reaches it may do everything");
+    }
+    Ok(())
+}
+
+/// A URL without the credentials that it may carry.
+fn shown(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+        }
+        None => url.rsplit_once('@').map_or(url, |(_, host)| host).to_owned(),
+    }
+}
+
+fn options(nats: &Nats, role: &Role, seed: Option<String>, name: &str, refusals: Refusals) -> ConnectOptions {
+    // A client without a key is let in with a producer's rights, and those know the common inbox only.
+    let inbox = if seed.is_some() { role.inbox_prefix() } else { "_INBOX".to_owned() };
+    let options = match seed {
+        Some(seed) => ConnectOptions::with_nkey(seed),
+        None => ConnectOptions::new(),
+    };
+    with_tls(options, &nats.tls)
         .name(name)
-        .custom_inbox_prefix(format!("_INBOX.{}", role.as_str()))
+        .custom_inbox_prefix(inbox)
         .connection_timeout(Duration::from_secs(nats.connect_timeout_s))
         .max_reconnects(None)
         .reconnect_delay_callback(|attempts| {
             let delay = Duration::from_millis(100 * 2_u64.saturating_pow(attempts.min(10) as u32));
             delay.min(MAX_RECONNECT_DELAY)
         })
-        .event_callback(|event| async move { report(&event) })
+        .event_callback(move |event| {
+            let refusals = refusals.clone();
+            async move { report(&event, &refusals) }
+        })
 }
 
-fn report(event: &Event) {
+fn with_tls(options: ConnectOptions, tls: &Tls) -> ConnectOptions {
+    let is_given = |path: &std::path::Path| !path.as_os_str().is_empty();
+    let options = match is_given(&tls.ca) {
+        true => options.add_root_certificates(tls.ca.clone()).require_tls(true),
+        false => options,
+    };
+    match is_given(&tls.cert) {
+        true => options.add_client_certificate(tls.cert.clone(), tls.key.clone()),
+        false => options,
+    }
+}
+
+fn report(event: &Event, refusals: &Refusals) {
     match event {
         Event::Connected => tracing::info!("connected to NATS"),
         Event::Disconnected => tracing::warn!("the connection to NATS is cut; trying again"),
         // The caller sees a refused subject as a timeout, so this line is the only one that names it.
-        Event::ServerError(error) => tracing::error!(%error, "NATS refused what this process asked for"),
+        Event::ServerError(error) => {
+            tracing::error!(%error, "NATS refused what this process asked for");
+            refusals.note(error.to_string());
+        }
         Event::SlowConsumer(subscription) => {
             tracing::error!(subscription, "messages were dropped because this process reads too slowly");
         }

@@ -11,11 +11,26 @@ use crate::publish::{Outgoing, PublishError};
 /// Room that the headers of a message take, bytes; generous.
 pub(crate) const HEADERS_BYTES: usize = 1_024;
 
+/// A message that is to be kept as a dead letter.
+#[derive(Debug, Clone)]
+pub struct Dying<'a> {
+    /// Where it came from.
+    pub delivery: &'a Delivery,
+    /// What is kept of it; mostly what was delivered.
+    pub payload: &'a [u8],
+    /// Where it dies.
+    pub place: &'a str,
+    /// The task, where it can be read.
+    pub task: Option<(&'a AgentName, &'a TaskId)>,
+    /// Why.
+    pub error: TaskError,
+}
+
 impl Broker {
-    /// Keeps a message as a dead letter. Repeating it within the duplicate window stores it once.
+    /// Keeps a delivered message as a dead letter.
     ///
     /// # Errors
-    /// [`PublishError`] where it could not be stored; the message must then not be acknowledged.
+    /// As [`Broker::keep_letter`].
     pub async fn bury(
         &self,
         delivery: &Delivery,
@@ -23,6 +38,15 @@ impl Broker {
         task: Option<(&AgentName, &TaskId)>,
         error: TaskError,
     ) -> Result<(), PublishError> {
+        self.keep_letter(Dying { delivery, payload: delivery.payload(), place, task, error }).await
+    }
+
+    /// Keeps a message as a dead letter. Repeating it within the duplicate window stores it once.
+    ///
+    /// # Errors
+    /// [`PublishError`] where it could not be stored; the message must then not be acknowledged.
+    pub async fn keep_letter(&self, dying: Dying<'_>) -> Result<(), PublishError> {
+        let Dying { delivery, payload, place, task, error } = dying;
         let letter = DeadLetter {
             task_id: task.map(|(_, task_id)| task_id.clone()),
             agent: task.map(|(agent, _)| agent.clone()),
@@ -31,8 +55,8 @@ impl Broker {
             deliveries: delivery.deliveries,
             source: delivery.source.clone(),
             died_at: jiff::Timestamp::now(),
-            payload_bytes: delivery.payload().len() as u64,
-            payload: delivery.payload().to_vec(),
+            payload_bytes: payload.len() as u64,
+            payload: payload.to_vec(),
         };
         self.store_letter(letter, delivery.traceparent()).await
     }
@@ -42,13 +66,12 @@ impl Broker {
         letter: DeadLetter,
         traceparent: Option<&str>,
     ) -> Result<(), PublishError> {
+        let (subject, source) = (subjects::dead(&letter.place), &letter.source);
+        let message_id = Some(format!("dead.{}.{}", source.stream, source.sequence));
         let message = Outgoing {
-            subject: subjects::dead(&letter.place),
-            message_id: Some(format!("dead.{}.{}", letter.source.stream, letter.source.sequence)),
-            payload: self.encoded(letter),
-            encoding: Encoding::Json,
-            must_be_first: false,
+            message_id,
             traceparent: traceparent.map(str::to_owned),
+            ..Outgoing::new(subject, self.encoded(letter), Encoding::Json)
         };
         self.publish(message).await.map(drop)
     }

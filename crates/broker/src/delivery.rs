@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use trilane_protocol::outcome::SourceRef;
 use trilane_protocol::{DecodeError, Encoding};
 
+use crate::lanes::SEAL;
+use crate::later::{ORIGIN, ORIGIN_ID};
 use crate::publish::TRACEPARENT;
+use crate::topology::LATER;
 
 /// A message that the server waits to hear of.
 #[derive(Debug)]
@@ -23,6 +26,17 @@ pub struct Delivery {
     pub pending: u64,
     /// When the server stored it.
     pub stored_at: Timestamp,
+    /// Whether it has waited until it was due.
+    pub was_postponed: bool,
+}
+
+/// Where a postponed message was first, as its header says it.
+pub(crate) fn origin(header: &str) -> Option<(SourceRef, Timestamp)> {
+    let mut words = header.split(' ');
+    let (stream, subject) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let sequence = words.next()?.parse().ok()?;
+    let stored_at = Timestamp::from_nanosecond(words.next()?.parse().ok()?).ok()?;
+    Some((SourceRef { stream, subject, sequence }, stored_at))
 }
 
 impl Delivery {
@@ -37,7 +51,22 @@ impl Delivery {
         let deliveries = u64::try_from(info.delivered).unwrap_or(1);
         let stored_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).ok()?;
         let pending = info.pending;
-        Some(Self { source, deliveries, pending, stored_at, message })
+        let delivery = Self { source, deliveries, pending, stored_at, was_postponed: false, message };
+        Some(match delivery.source.stream == LATER {
+            true => delivery.as_it_was(),
+            false => delivery,
+        })
+    }
+
+    /// A message that was postponed is what it was before. Only classifiers write into that stream.
+    fn as_it_was(mut self) -> Self {
+        let origin = self.header(ORIGIN).and_then(origin);
+        if let Some((source, stored_at)) = origin {
+            self.source = source;
+            self.stored_at = stored_at;
+            self.was_postponed = true;
+        }
+        self
     }
 
     /// The payload as it came.
@@ -56,12 +85,17 @@ impl Delivery {
 
     /// The message id that its publisher gave.
     pub fn message_id(&self) -> Option<&str> {
-        self.header("Nats-Msg-Id")
+        self.header(if self.was_postponed { ORIGIN_ID } else { "Nats-Msg-Id" })
     }
 
     /// The trace it belongs to.
     pub fn traceparent(&self) -> Option<&str> {
         self.header(TRACEPARENT)
+    }
+
+    /// The seal that it carries, as text.
+    pub fn seal(&self) -> Option<&str> {
+        self.header(SEAL)
     }
 
     /// How the payload is written.

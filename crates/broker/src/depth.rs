@@ -17,6 +17,8 @@ pub struct Depth {
     pub waiting: u64,
     /// Tasks in the hands of workers, those waiting for another attempt included.
     pub in_flight: u64,
+    /// Tasks of the fullest priority, waiting or in flight.
+    pub fullest: u64,
     /// Whether the lane is paused.
     pub is_paused: bool,
 }
@@ -44,6 +46,7 @@ impl Broker {
             let info = consumer.cached_info();
             depth.waiting += info.num_pending;
             depth.in_flight += info.num_ack_pending as u64;
+            depth.fullest = depth.fullest.max(info.num_pending + info.num_ack_pending as u64);
             depth.is_paused |= info.paused;
         }
         Ok(depth)

@@ -1,12 +1,13 @@
-//! What the classifier puts on lanes, and the record of it in the routing log.
+//! What the classifier puts on lanes, sealed, and what workers hand back.
 //!
 //! A cloud lane takes a [`CloudRoute`] and nothing else, and only cleared work becomes one:
 //!
 //! ```compile_fail
 //! use trilane_broker::Broker;
+//! use trilane_broker::lanes::Sealing;
 //! use trilane_routing::route::LocalRoute;
-//! async fn leak(broker: &Broker, private: &LocalRoute) {
-//!     let _ = broker.put_on_cloud_lane(private, None).await;
+//! async fn leak(broker: &Broker, private: &LocalRoute, sealing: &Sealing) {
+//!     let _ = broker.put_on_cloud_lane(private, sealing, None).await;
 //! }
 //! ```
 //!
@@ -14,22 +15,38 @@
 //!
 //! ```
 //! use trilane_broker::Broker;
+//! use trilane_broker::lanes::Sealing;
 //! use trilane_routing::route::CloudRoute;
-//! async fn send(broker: &Broker, cleared: &CloudRoute) {
-//!     let _ = broker.put_on_cloud_lane(cleared, None).await;
+//! async fn send(broker: &Broker, cleared: &CloudRoute, sealing: &Sealing) {
+//!     let _ = broker.put_on_cloud_lane(cleared, sealing, None).await;
 //! }
 //! ```
 
-use trilane_protocol::decision::RouteRecord;
-use trilane_protocol::work::{LaneMessage, Reroute};
-use trilane_protocol::{Encoding, Work, Zone, subjects};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use trilane_protocol::work::{Ending, LaneMessage, Return};
+use trilane_protocol::{AgentName, Encoding, Work, Zone, subjects};
 use trilane_routing::route::{CloudRoute, LocalRoute, Route};
+use trilane_trust::SealKey;
 
 use crate::connect::Broker;
 use crate::publish::{Outgoing, PublishError, Stored};
 
+/// The header that carries the seal of a lane message, or the signature of a segment of the routing log.
+pub const SEAL: &str = "Trilane-Seal";
+
 /// How messages between the parts of the fleet are written.
 const INTERNAL: Encoding = Encoding::Msgpack;
+
+/// What a lane message is sealed with.
+#[derive(Debug)]
+pub struct Sealing {
+    /// The classifiers' key.
+    pub key: SealKey,
+    /// How long a message may be run after it was put on its lane.
+    pub valid: Duration,
+}
 
 impl Broker {
     /// Puts a task on the lane of its route.
@@ -39,11 +56,12 @@ impl Broker {
     pub async fn put_on_lane(
         &self,
         route: &Route,
+        sealing: &Sealing,
         traceparent: Option<&str>,
     ) -> Result<Stored, PublishError> {
         match route {
-            Route::Local(local) => self.put_on_local_lane(local, traceparent).await,
-            Route::Cloud(cloud) => self.put_on_cloud_lane(cloud, traceparent).await,
+            Route::Local(local) => self.put_on_local_lane(local, sealing, traceparent).await,
+            Route::Cloud(cloud) => self.put_on_cloud_lane(cloud, sealing, traceparent).await,
         }
     }
 
@@ -54,9 +72,10 @@ impl Broker {
     pub async fn put_on_local_lane(
         &self,
         route: &LocalRoute,
+        sealing: &Sealing,
         traceparent: Option<&str>,
     ) -> Result<Stored, PublishError> {
-        self.publish(lane_message(route.message(), Zone::Local, traceparent)).await
+        self.publish(lane_message(route.message(), Zone::Local, sealing, traceparent)).await
     }
 
     /// Puts a task on a lane of the cloud zone.
@@ -66,63 +85,63 @@ impl Broker {
     pub async fn put_on_cloud_lane(
         &self,
         route: &CloudRoute,
+        sealing: &Sealing,
         traceparent: Option<&str>,
     ) -> Result<Stored, PublishError> {
-        self.publish(lane_message(route.message(), Zone::Cloud, traceparent)).await
+        self.publish(lane_message(route.message(), Zone::Cloud, sealing, traceparent)).await
     }
 
-    /// Writes a decision to the routing log.
+    /// Hands a lane message back to the classifier. `key` says which ending of which task it is, so that a repetition
+    /// is stored once.
     ///
     /// # Errors
-    /// [`PublishError`] where the log cannot be written.
-    pub async fn log_route(&self, record: &RouteRecord) -> Result<Stored, PublishError> {
-        let message = Outgoing {
-            subject: subjects::route(&record.decision.lane),
-            payload: Encoding::Json.encode(record).into(),
-            encoding: Encoding::Json,
-            message_id: Some(format!("route.{}.{}.{}", record.agent, record.task_id, record.hop)),
-            must_be_first: false,
-            traceparent: None,
-        };
-        self.publish(message).await
-    }
-
-    /// Hands a task back to the classifier.
-    ///
-    /// # Errors
-    /// [`PublishError::Full`] where the intake is full; the task stays where it was.
-    pub async fn reroute(
+    /// [`PublishError::Full`] where too much was handed back already; the message stays where it was.
+    pub async fn hand_in(
         &self,
-        reroute: &Reroute,
+        agent: &AgentName,
+        key: &str,
+        returned: &Return,
         traceparent: Option<&str>,
     ) -> Result<Stored, PublishError> {
+        let (kind, subject) = match returned.ending {
+            Ending::Reroute { .. } => ("reroute", subjects::reroute(agent)),
+            Ending::Ended { .. } | Ending::Refused { .. } => ("return", subjects::returned(agent)),
+        };
         let message = Outgoing {
-            subject: subjects::reroute(&reroute.work.agent),
-            payload: INTERNAL.encode(reroute).into(),
-            encoding: INTERNAL,
-            // With the task's sequence, or the answer of one task would pass for another's of the same id.
-            message_id: Some(format!("reroute.{}.{}", hop_id(&reroute.work), reroute.work.task_seq)),
-            must_be_first: false,
+            message_id: Some(format!("{kind}.{key}")),
             traceparent: traceparent.map(str::to_owned),
+            ..Outgoing::new(subject, INTERNAL.encode(returned), INTERNAL)
         };
         self.publish(message).await
     }
 }
 
-/// The same work on the same hop is the same message, however often its publish is repeated.
-fn hop_id(work: &Work) -> String {
+/// The same work on the same hop is the same message, however often its publish is repeated. What comes back has the
+/// task's sequence too, or the answer of one task would pass for that of another of the same id.
+pub fn return_key(work: &Work) -> String {
+    format!("{}.{}", hop_key(work), work.task_seq)
+}
+
+/// The same on the way to the lane, where a second task of the same id is to be noticed.
+fn hop_key(work: &Work) -> String {
     format!("{}.{}.{}", work.agent, work.task_id, work.hop)
 }
 
 /// Both ends of the wire check the zone: the types above, and here the decision itself.
-fn lane_message(message: &LaneMessage, zone: Zone, traceparent: Option<&str>) -> Outgoing {
+fn lane_message(message: &LaneMessage, zone: Zone, sealing: &Sealing, traceparent: Option<&str>) -> Outgoing {
     assert!(message.decision.zone == zone, "a route and its decision name the same zone");
+    let lane = &message.decision.lane;
+    let payload = INTERNAL.encode(message);
+    let seal = sealing.key.seal(lane, &payload, expiry(Timestamp::now(), sealing.valid));
     Outgoing {
-        subject: subjects::lane(&message.decision.lane, message.work.priority),
-        payload: INTERNAL.encode(message).into(),
-        encoding: INTERNAL,
-        message_id: Some(format!("lane.{}", hop_id(&message.work))),
-        must_be_first: false,
+        message_id: Some(format!("lane.{}", hop_key(&message.work))),
         traceparent: traceparent.map(str::to_owned),
+        headers: vec![(SEAL, seal.to_string())],
+        ..Outgoing::new(subjects::lane(lane, message.work.priority), payload, INTERNAL)
     }
+}
+
+fn expiry(now: Timestamp, valid: Duration) -> Timestamp {
+    let valid = SignedDuration::try_from(valid).unwrap_or(SignedDuration::MAX);
+    now.checked_add(valid).unwrap_or(Timestamp::MAX)
 }

@@ -6,6 +6,9 @@
 //! * [`publish`]: confirmed publishes, repeated under the same message id
 //! * [`tasks`]: what producers do
 //! * [`lanes`]: what the classifier puts on lanes; cloud lanes take cloud routes and nothing else
+//! * [`route_log`]: the routing log, a chain
+//! * [`later`]: what is not due yet
+//! * [`cancel`]: what producers no longer want
 //! * [`delivery`]: one message in hand, and what may become of it
 //! * [`pull`]: messages for free slots only, by priority
 //! * [`results`]: exactly one result a task
@@ -17,20 +20,24 @@
 //! * [`pipelines`]: what is kept of a pipeline while it runs
 
 pub mod browse;
+pub mod cancel;
 pub mod connect;
 pub mod dead;
 pub mod delivery;
 pub mod depth;
 pub mod lanes;
+pub mod later;
 pub mod pipelines;
 pub mod provision;
 pub mod publish;
 pub mod pull;
 pub mod results;
+pub mod route_log;
 pub mod stuck;
 pub mod tasks;
 pub mod topology;
 pub mod workers;
 
-pub use connect::{Broker, ConnectError, Role};
+pub use connect::{Broker, ConnectError};
 pub use delivery::Delivery;
+pub use trilane_trust::Role;

@@ -7,7 +7,8 @@ use async_nats::HeaderMap;
 use async_nats::jetstream;
 use async_nats::jetstream::context::{PublishError as NatsPublishError, PublishErrorKind};
 use bytes::Bytes;
-use trilane_protocol::Encoding;
+use trilane_protocol::alert::Alert;
+use trilane_protocol::{Encoding, subjects};
 
 use crate::connect::Broker;
 
@@ -40,10 +41,28 @@ pub struct Outgoing {
     pub encoding: Encoding,
     /// Under which id the server takes it once only, within its duplicate window.
     pub message_id: Option<String>,
-    /// Refused where the subject holds a message already; rests on stored state, not on a window.
-    pub must_be_first: bool,
+    /// Refused unless the last message on its subject has this sequence, 0 for none; rests on stored state, not on a
+    /// window.
+    pub expected_last: Option<u64>,
     /// The trace it belongs to.
     pub traceparent: Option<String>,
+    /// More headers.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Outgoing {
+    /// A message that may be stored more than once and anywhere in its subject.
+    pub fn new(subject: String, payload: impl Into<Bytes>, encoding: Encoding) -> Self {
+        Self {
+            subject,
+            payload: payload.into(),
+            encoding,
+            message_id: None,
+            expected_last: None,
+            traceparent: None,
+            headers: Vec::new(),
+        }
+    }
 }
 
 /// A stored message.
@@ -64,8 +83,8 @@ pub enum PublishError {
         /// Where to.
         subject: String,
     },
-    /// The subject holds a message already.
-    #[error("`{subject}` holds a message already")]
+    /// The subject holds a message already, or another one than expected.
+    #[error("`{subject}` holds a message already, or another last one than expected")]
     NotFirst {
         /// Where to.
         subject: String,
@@ -79,6 +98,15 @@ pub enum PublishError {
         bytes: usize,
         /// The server's bound.
         most: usize,
+    },
+    /// This process may not publish there.
+    #[error(
+        "the server does not let this process publish on `{subject}`: its role lacks the permission (were lanes added? then \
+         `trilane keys init` and reload the server), or the key is another role's"
+    )]
+    Forbidden {
+        /// Where to.
+        subject: String,
     },
     /// No acknowledgement came, however often it was sent. It may be stored or not.
     #[error(
@@ -95,7 +123,7 @@ pub enum PublishError {
 impl PublishError {
     /// Whether the same publish may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Unconfirmed { .. })
+        matches!(self, Self::Full { .. } | Self::Unconfirmed { .. } | Self::Forbidden { .. })
     }
 }
 
@@ -120,6 +148,9 @@ impl Broker {
                         return Ok(Stored { sequence: 0, is_duplicate: false });
                     }
                     Some(permanent) => return Err(permanent),
+                    None if self.refusals().name(&message.subject) => {
+                        return Err(PublishError::Forbidden { subject: message.subject });
+                    }
                     None => reason = error.to_string(),
                 },
             }
@@ -127,6 +158,12 @@ impl Broker {
             delay *= 2;
         }
         Err(PublishError::Unconfirmed { subject: message.subject, reason })
+    }
+
+    /// Raises an alert for whoever listens now. Nothing is kept of it, so what it is about must be on record elsewhere.
+    pub async fn alert(&self, alert: &Alert) {
+        let subject = subjects::alert(&alert.kind, &alert.lane);
+        self.publish_unstored(subject, Encoding::Json.encode(alert).into()).await;
     }
 
     /// Publishes on core NATS: no storage, no acknowledgement, for what nobody will miss.
@@ -176,11 +213,14 @@ fn headers(message: &Outgoing) -> HeaderMap {
     if let Some(id) = &message.message_id {
         headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
     }
-    if message.must_be_first {
-        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+    if let Some(sequence) = message.expected_last {
+        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string());
     }
     if let Some(traceparent) = &message.traceparent {
         headers.insert(TRACEPARENT, traceparent.as_str());
+    }
+    for (name, value) in &message.headers {
+        headers.insert(*name, value.as_str());
     }
     headers
 }

@@ -15,7 +15,9 @@ use trilane_protocol::{LaneName, Zone};
 
 use crate::connect::Broker;
 use crate::delivery::Delivery;
-use crate::topology::{self, ADVISORIES, CLASSIFY, JANITOR, TASKS};
+use crate::topology::{
+    self, ADVISORIES, CANCEL, CANCELS, CLASSIFY, DUE, JANITOR, LATER, RETURNS, TAKE_BACK, TASKS,
+};
 
 /// How long a pull on an empty queue waits before it is renewed.
 const LONG_WAIT: Duration = Duration::from_secs(2);
@@ -59,12 +61,24 @@ pub struct Puller {
 }
 
 impl Broker {
-    /// The intake, for a classifier.
+    /// The intake, for a classifier. What workers hand back goes first: they wait for the room.
+    ///
+    /// # Errors
+    /// [`PullError`] where a consumer is not there.
+    pub async fn pull_intake(&self) -> Result<Puller, PullError> {
+        let mut consumers = Vec::new();
+        for (stream, consumer) in [(RETURNS, TAKE_BACK), (LATER, DUE), (TASKS, CLASSIFY)] {
+            consumers.push(self.consumer(stream, consumer.into()).await?);
+        }
+        Ok(Puller { consumers })
+    }
+
+    /// What producers cancel, for a classifier.
     ///
     /// # Errors
     /// [`PullError`] where the consumer is not there.
-    pub async fn pull_intake(&self) -> Result<Puller, PullError> {
-        Ok(Puller { consumers: vec![self.consumer(TASKS, CLASSIFY.into()).await?] })
+    pub async fn pull_cancels(&self) -> Result<Puller, PullError> {
+        Ok(Puller { consumers: vec![self.consumer(CANCELS, CANCEL.into()).await?] })
     }
 
     /// What the server tells of messages that it will not deliver again, for a janitor.

@@ -24,7 +24,8 @@ pub enum Reported {
 pub struct ReadError(String);
 
 impl Broker {
-    /// Publishes the result of a task, in the encoding of the task.
+    /// Publishes the result of a task, in the encoding of the task. One that is larger than the server takes becomes a
+    /// failure that says so.
     ///
     /// # Errors
     /// [`PublishError`] where it could not be stored.
@@ -34,13 +35,28 @@ impl Broker {
         encoding: Encoding,
         traceparent: Option<&str>,
     ) -> Result<Reported, PublishError> {
+        match self.report_once(result, encoding, traceparent).await {
+            Err(PublishError::TooLarge { bytes, most, .. }) => {
+                self.report_once(&result.too_large(bytes, most), encoding, traceparent).await
+            }
+            other => other,
+        }
+    }
+
+    async fn report_once(
+        &self,
+        result: &TaskResult,
+        encoding: Encoding,
+        traceparent: Option<&str>,
+    ) -> Result<Reported, PublishError> {
         let message = Outgoing {
-            subject: subjects::result(&result.agent, &result.task_id),
-            payload: encoding.encode(result).into(),
-            encoding,
-            message_id: None,
-            must_be_first: true,
+            expected_last: Some(0),
             traceparent: traceparent.map(str::to_owned),
+            ..Outgoing::new(
+                subjects::result(&result.agent, &result.task_id),
+                encoding.encode(result),
+                encoding,
+            )
         };
         match self.publish(message).await {
             Ok(_) => Ok(Reported::Stored),

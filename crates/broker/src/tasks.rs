@@ -19,12 +19,8 @@ impl Broker {
         message_id: Option<&str>,
     ) -> Result<Stored, PublishError> {
         let message = Outgoing {
-            subject: subjects::task(agent),
-            payload: encoding.encode(task).into(),
-            encoding,
             message_id: message_id.map(str::to_owned),
-            must_be_first: false,
-            traceparent: None,
+            ..Outgoing::new(subjects::task(agent), encoding.encode(task), encoding)
         };
         self.publish(message).await
     }

@@ -9,31 +9,14 @@ use async_nats::jetstream::stream::{
 };
 use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
-use trilane_routing::registry::{Lane, Registry};
-use trilane_service::config::Streams;
 
-/// The intake.
-pub const TASKS: &str = "TASKS";
-/// Tasks for the lanes of the local zone.
-pub const LANE_LOCAL: &str = "LANE_LOCAL";
-/// Tasks for the lanes of the cloud zone.
-pub const LANE_CLOUD: &str = "LANE_CLOUD";
-/// One result for each task.
-pub const RESULTS: &str = "RESULTS";
-/// The routing log.
-pub const ROUTES: &str = "ROUTES";
-/// Dead letters.
-pub const DEAD: &str = "DEAD";
-/// What the server tells of messages that it will not deliver again.
-pub const ADVISORIES: &str = "ADVISORIES";
-/// The janitors' consumer of [`ADVISORIES`].
-pub const JANITOR: &str = "janitor";
-/// The classifiers' consumer of [`TASKS`].
-pub const CLASSIFY: &str = "classify";
-/// The bucket of signs of life.
-pub const WORKERS: &str = "workers";
-/// The bucket of pipelines under way.
-pub const PIPELINES: &str = "pipelines";
+pub use trilane_protocol::streams::{
+    ADVISORIES, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL, LATER,
+    PIPELINES, RESULTS, RETURNS, ROUTES, TAKE_BACK, TASKS, WORKERS, consumer_of, stream_of,
+};
+use trilane_routing::registry::{Lane, Registry};
+use trilane_service::Config;
+use trilane_service::config::Streams;
 
 /// Signs of life that may be missed before the bucket forgets a worker.
 pub const HEARTBEATS_KEPT: u32 = 3;
@@ -62,24 +45,29 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The topology for these lanes and bounds.
-    pub fn new(streams: &Streams, registry: &Registry, heartbeat: Duration) -> Self {
+    /// The topology for the lanes and bounds of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let Config { streams, registry, .. } = config;
+        let heartbeat = config.worker.heartbeat();
+        let seal_valid = Duration::from_secs(config.security.seal_valid_s);
         let lanes_in = |zone| registry.lanes.iter().filter(move |(_, lane)| lane.zone == zone);
         let zones = [(LANE_LOCAL, Zone::Local), (LANE_CLOUD, Zone::Cloud)];
         let lane_streams = zones
             .into_iter()
             .filter(|(_, zone)| lanes_in(*zone).next().is_some())
             .map(|(name, zone)| lane_stream(name, lanes_in(zone).map(|(lane, _)| lane), streams));
-        let mut consumers = vec![(TASKS, classify_consumer(streams)), (ADVISORIES, janitor_consumer())];
+        let mut consumers = classifier_consumers(streams);
+        consumers.push((ADVISORIES, janitor_consumer()));
         for (name, lane) in &registry.lanes {
             let consumer = |priority| (stream_of(lane.zone), lane_consumer(name, lane, priority));
             consumers.extend(Priority::ALL.map(consumer));
         }
         Self {
-            streams: [intake(streams)]
+            streams: [intake(streams), returns(streams, registry), later(streams)]
                 .into_iter()
                 .chain(lane_streams)
                 .chain(logs(streams))
+                .chain(cancellations(streams, seal_valid))
                 .chain([advisories(streams)])
                 .collect(),
             consumers,
@@ -94,27 +82,67 @@ impl Topology {
     }
 }
 
-/// The stream that holds a zone's lanes.
-pub fn stream_of(zone: Zone) -> &'static str {
-    match zone {
-        Zone::Local => LANE_LOCAL,
-        Zone::Cloud => LANE_CLOUD,
-    }
-}
+/// Cancelled tasks that workers are told of, at most; older ones have long been passed over.
+const MAX_CANCELLED: i64 = 100_000;
 
-/// The consumer of one lane and priority.
-pub fn consumer_of(lane: &LaneName, priority: Priority) -> String {
-    format!("{lane}_{}", priority.as_str())
-}
+/// Bytes that cancellations take, generously.
+const CANCELLED_BYTES: i64 = 256;
 
 fn intake(streams: &Streams) -> Stream {
     Stream {
         name: TASKS.into(),
-        subjects: vec![subjects::TASKS.into(), subjects::REROUTES.into()],
+        subjects: vec![subjects::TASKS.into()],
         max_messages: streams.intake_max_messages,
         max_bytes: streams.intake_max_bytes,
         ..queue(streams)
     }
+}
+
+/// Room for everything that is on lanes to come back at once: workers must never wait for each other's lanes.
+fn returns(streams: &Streams, registry: &Registry) -> Stream {
+    let queues = i64::try_from(registry.lanes.len() * Priority::ALL.len()).unwrap_or(i64::MAX);
+    Stream {
+        name: RETURNS.into(),
+        subjects: vec![subjects::REROUTES.into(), subjects::RETURNED.into()],
+        max_messages: streams.lane_max_messages.saturating_mul(queues).saturating_mul(2),
+        max_bytes: streams.lane_max_bytes.saturating_mul(2),
+        ..queue(streams)
+    }
+}
+
+/// Schedules: the server itself puts a message on `due.` when its time has come. A stream with schedules cannot refuse
+/// what it has no room for, so it has no bound of its own; the classifier keeps `streams.later_max_bytes`.
+fn later(streams: &Streams) -> Stream {
+    Stream {
+        name: LATER.into(),
+        subjects: vec![subjects::LATER.into(), subjects::DUE.into()],
+        discard: DiscardPolicy::Old,
+        allow_message_schedules: true,
+        ..queue(streams)
+    }
+}
+
+/// What producers cancel, and what workers are told of it for as long as they could still run it.
+fn cancellations(streams: &Streams, seal_valid: Duration) -> [Stream; 2] {
+    let bounded = |name: &str, subject: &str| Stream {
+        name: name.into(),
+        subjects: vec![subject.into()],
+        max_messages: MAX_CANCELLED,
+        max_bytes: MAX_CANCELLED * CANCELLED_BYTES,
+        max_messages_per_subject: 1,
+        ..queue(streams)
+    };
+    let told = bounded(CANCELLED, subjects::CANCELLED);
+    [
+        Stream { max_messages_per_subject: -1, ..bounded(CANCELS, subjects::CANCELS) },
+        Stream {
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::Old,
+            max_age: seal_valid,
+            allow_direct: true,
+            ..told
+        },
+    ]
 }
 
 fn lane_stream<'a>(name: &str, lanes: impl Iterator<Item = &'a LaneName>, streams: &Streams) -> Stream {
@@ -158,9 +186,10 @@ fn logs(streams: &Streams) -> [Stream; 3] {
     let (source, destination) = subjects::ANNOUNCED;
     let announced = Republish { source: source.into(), destination: destination.into(), headers_only: false };
     let results = log(RESULTS, subjects::RESULTS, streams.results_max_age_s, streams.results_max_bytes);
+    let routes = log(ROUTES, subjects::ROUTES, streams.routes_max_age_s, streams.routes_max_bytes);
     [
         Stream { republish: Some(announced), ..results },
-        log(ROUTES, subjects::ROUTES, streams.routes_max_age_s, streams.routes_max_bytes),
+        Stream { deny_delete: true, deny_purge: true, ..routes },
         log(DEAD, subjects::DEAD, streams.dead_max_age_s, streams.dead_max_bytes),
     ]
 }
@@ -183,8 +212,17 @@ fn janitor_consumer() -> pull::Config {
     consumer(JANITOR, "", ADVISORIES_ACK_WAIT_S, ADVISORIES_MAX_IN_FLIGHT)
 }
 
-fn classify_consumer(streams: &Streams) -> pull::Config {
-    consumer(CLASSIFY, "", streams.intake_ack_wait_s, streams.intake_max_in_flight)
+/// What classifiers pull from; together at most so much of each may be in their hands.
+fn classifier_consumers(streams: &Streams) -> Vec<(&'static str, pull::Config)> {
+    let of = |stream, name, subject| {
+        (stream, consumer(name, subject, streams.intake_ack_wait_s, streams.intake_max_in_flight))
+    };
+    vec![
+        of(TASKS, CLASSIFY, ""),
+        of(RETURNS, TAKE_BACK, ""),
+        of(LATER, DUE, subjects::DUE),
+        of(CANCELS, CANCEL, ""),
+    ]
 }
 
 fn lane_consumer(name: &LaneName, lane: &Lane, priority: Priority) -> pull::Config {

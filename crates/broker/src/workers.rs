@@ -36,21 +36,39 @@ impl Broker {
     }
 }
 
-impl Workers {
-    /// Writes a sign of life. A lost one is followed by the next, so this only warns.
+impl Broker {
+    /// Writes a sign of life. A lost one is followed by the next, so nobody waits for its confirmation.
     pub async fn beat(&self, heartbeat: &Heartbeat) {
-        if let Err(error) = self.0.put(&heartbeat.worker, Encoding::Json.encode(heartbeat).into()).await {
-            tracing::warn!(%error, "a sign of life was not stored");
-        }
+        self.publish_unstored(subject(heartbeat), Encoding::Json.encode(heartbeat).into()).await;
     }
 
-    /// Takes the worker's key away, so that nobody waits for it to expire.
-    pub async fn leave(&self, worker: &str) {
-        if let Err(error) = self.0.delete(worker).await {
+    /// Takes a worker's sign of life away, so that nobody waits for it to expire.
+    pub async fn leave(&self, heartbeat: &Heartbeat) {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("KV-Operation", "DEL");
+        let sent = self.client().publish_with_headers(subject(heartbeat), headers, bytes::Bytes::new());
+        if let Err(error) = sent.await {
             tracing::debug!(%error, "the sign of life stays until it expires");
         }
     }
+}
 
+/// A worker may only write below its own zone. The bucket is not opened for it: a cloud worker may not read it.
+fn subject(heartbeat: &Heartbeat) -> String {
+    format!("$KV.{WORKERS}.{}", key(heartbeat))
+}
+
+fn key(heartbeat: &Heartbeat) -> String {
+    format!("{}.{}", heartbeat.zone.as_str(), heartbeat.worker)
+}
+
+/// A sign of life under another's key is none.
+fn read(found: &str, payload: &[u8]) -> Option<Heartbeat> {
+    let heartbeat: Heartbeat = Encoding::Json.decode(payload).ok()?;
+    (key(&heartbeat) == found).then_some(heartbeat)
+}
+
+impl Workers {
     /// All workers that live now, in no particular order.
     ///
     /// # Errors
@@ -59,8 +77,9 @@ impl Workers {
         let mut keys = self.0.keys().await.map_err(error)?;
         let mut workers = Vec::new();
         while let Some(key) = keys.next().await {
-            let value = self.0.get(key.map_err(error)?).await.map_err(error)?;
-            workers.extend(value.and_then(|payload| Encoding::Json.decode(&payload).ok()));
+            let key = key.map_err(error)?;
+            let value = self.0.get(key.clone()).await.map_err(error)?;
+            workers.extend(value.and_then(|payload| read(&key, &payload)));
         }
         Ok(workers)
     }
@@ -75,9 +94,12 @@ impl Workers {
             let entry = entry.ok()?;
             match entry.operation {
                 Operation::Put => {
-                    Encoding::Json.decode(&entry.value).ok().map(|beat| WorkerChange::Alive(Box::new(beat)))
+                    read(&entry.key, &entry.value).map(|beat| WorkerChange::Alive(Box::new(beat)))
                 }
-                Operation::Delete | Operation::Purge => Some(WorkerChange::Gone(entry.key)),
+                Operation::Delete | Operation::Purge => {
+                    let (_, worker) = entry.key.split_once('.')?;
+                    Some(WorkerChange::Gone(worker.to_owned()))
+                }
             }
         }))
     }

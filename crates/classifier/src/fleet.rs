@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::sync::watch;
 use trilane_broker::Broker;
+use trilane_broker::depth::Depth;
 use trilane_broker::topology::HEARTBEATS_KEPT;
 use trilane_broker::workers::{WorkerChange, Workers, WorkersError};
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
@@ -33,7 +34,8 @@ impl FleetWatch {
         let workers = broker.workers().await?;
         let mut watcher = Watcher {
             alive: HashMap::new(),
-            waiting: HashMap::new(),
+            depths: HashMap::new(),
+            postponed_bytes: 0,
             broker: broker.clone(),
             config: config.clone(),
             silence: config.worker.heartbeat() * HEARTBEATS_KEPT,
@@ -64,7 +66,8 @@ impl FleetWatch {
 struct Watcher {
     /// The last sign of life of each worker, and when it came by this process's own clock.
     alive: HashMap<String, (Heartbeat, Instant)>,
-    waiting: HashMap<String, u64>,
+    depths: HashMap<String, Depth>,
+    postponed_bytes: u64,
     broker: Broker,
     config: Config,
     silence: Duration,
@@ -127,21 +130,27 @@ impl Watcher {
                 Ok(depth) => {
                     metrics::gauge!("trilane_queue_depth", "lane" => name.to_string())
                         .set(depth.waiting as f64);
-                    self.waiting.insert(name.to_string(), depth.waiting);
+                    self.depths.insert(name.to_string(), depth);
                 }
                 Err(error) => tracing::warn!(%error, "the last known depth stays in force"),
             }
         }
+        self.postponed_bytes = self.broker.postponed_bytes().await.unwrap_or(self.postponed_bytes);
     }
 
     fn state(&self) -> FleetState {
-        let mut state = FleetState::default();
+        let mut state = FleetState { postponed_bytes: self.postponed_bytes, ..FleetState::default() };
         for name in self.config.registry.lanes.keys() {
-            let waiting = self.waiting.get(name.as_str()).copied().unwrap_or_default();
-            state.lanes.insert(name.clone(), LaneState { waiting, ..LaneState::default() });
+            let Depth { waiting, fullest, .. } = self.depths.get(name.as_str()).copied().unwrap_or_default();
+            state.lanes.insert(name.clone(), LaneState { waiting, fullest, ..LaneState::default() });
         }
         let ready = self.alive.values().filter(|(heartbeat, _)| heartbeat.state == WorkerState::Ready);
         for (heartbeat, _) in ready {
+            // A worker may speak for lanes of its own zone only.
+            let zone = self.config.registry.lanes.get(&heartbeat.lane).map(|lane| lane.zone);
+            if zone != Some(heartbeat.zone) {
+                continue;
+            }
             let Some(lane) = state.lanes.get_mut(&heartbeat.lane) else { continue };
             lane.slots += heartbeat.slots;
             lane.served.extend(heartbeat.models.iter().cloned());

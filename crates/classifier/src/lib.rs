@@ -1,33 +1,42 @@
 //! Relays tasks from the intake to their lanes, many at a time.
 //!
-//! A message's life is one function, [`relay`]'s `relay`: read, route, put on the lane, log, acknowledge. The
-//! source is acknowledged only after the lane and the routing log have confirmed. Any number of classifiers
+//! A message's life is one function, [`relay`]'s `relay`: read, route, log, put on the lane, acknowledge. The
+//! source is acknowledged only after the routing log and the lane have confirmed. Any number of classifiers
 //! work side by side.
 //!
 //! * [`fleet`]: the state of the lanes, watched
 //! * `read`: from a message to work
+//! * `take_back`: what workers hand back
 //! * `relay`: from work to its lane
+//! * `log`: the routing log, written before anything is on a lane
 //! * `refuse`: what becomes of a task that goes nowhere
+//! * `cancel`: what producers no longer want
 
+mod cancel;
 pub mod fleet;
+mod log;
 mod read;
 mod refuse;
 mod relay;
 mod shared;
+mod take_back;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use trilane_broker::lanes::Sealing;
 use trilane_broker::pipelines::PipelineError;
 use trilane_broker::pull::PullError;
 use trilane_broker::workers::WorkersError;
 use trilane_broker::{Broker, ConnectError, Role};
 use trilane_service::Config;
 use trilane_service::start::Started;
+use trilane_trust::{Keys, KeysError};
 
 use crate::fleet::FleetWatch;
+use crate::log::RouteLog;
 use crate::shared::Shared;
 
 /// Why a classifier cannot begin.
@@ -45,7 +54,13 @@ pub enum ClassifierError {
     /// No bucket of pipelines.
     #[error(transparent)]
     Pipelines(#[from] PipelineError),
+    /// No key to seal with.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
 }
+
+/// Cancellations in hand at once.
+const CANCEL_WINDOW: usize = 16;
 
 /// Classifies until shutdown has begun, then finishes what is in hand.
 ///
@@ -53,15 +68,34 @@ pub enum ClassifierError {
 /// [`ClassifierError`] where it cannot begin; once it has, faults are ridden out.
 pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierError> {
     let name = format!("classifier-{:08x}", rand::random::<u32>());
-    let broker = Broker::connect(&config.nats, Role::Classifier, &name).await?;
-    let puller = broker.pull_intake().await?;
+    let keys = Keys::new(config.keys_folder());
+    let (seal_key, trusted) = (keys.seal_key()?, keys.trusted(&Role::Classifier)?);
+    let broker = Broker::connect(&config, Role::Classifier, &name).await?;
+    let (puller, cancels) = (broker.pull_intake().await?, broker.pull_cancels().await?);
     let pipelines = broker.pipelines().await?;
     let fleet = FleetWatch::start(&broker, &config, &started.shutdown).await?;
     let slots = Arc::new(Semaphore::new(config.classifier.window));
     tracing::info!(classifier = name, window = config.classifier.window, "classifying");
 
     let grace = config.worker.drain_grace();
-    let shared = Arc::new(Shared { config, broker: broker.clone(), pipelines, fleet, name });
+    let log = RouteLog::start(&broker, &name, keys.seal_key()?);
+    let valid = Duration::from_secs(config.security.seal_valid_s);
+    let shared = Arc::new(Shared {
+        cancellations: broker.cancellations(),
+        sealing: Sealing { key: seal_key, valid },
+        broker: broker.clone(),
+        config,
+        pipelines,
+        fleet,
+        name,
+        trusted,
+        log,
+    });
+    let cancels = cancels.start(Arc::new(Semaphore::new(CANCEL_WINDOW)), started.shutdown.begun());
+    let cancelling = tokio::spawn({
+        let shared = Arc::clone(&shared);
+        async move { shared.take_cancels(cancels).await }
+    });
     let mut messages = puller.start(slots, started.shutdown.begun());
     let mut tasks = JoinSet::new();
     started.readiness.set(true);
@@ -75,6 +109,8 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
     }
     started.readiness.set(false);
     finish(tasks, grace).await;
+    // It ends by itself once what was on its way is handed back.
+    let _ = tokio::time::timeout(grace, cancelling).await;
     broker.flush().await;
     tracing::info!("drained");
     Ok(())

@@ -3,14 +3,15 @@
 use jiff::Timestamp;
 use trilane_broker::Delivery;
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::work::{Reroute, RerouteCause, Spent};
-use trilane_protocol::{AgentName, Encoding, Task, TaskId, Work, subjects};
+use trilane_protocol::work::{Ending, LaneMessage, RerouteCause, Return, Spent};
+use trilane_protocol::{AgentName, Encoding, Task, TaskId, TaskResult, Work, subjects};
 use trilane_routing::intake::{self, Origin};
 use trilane_routing::pipeline::Pipeline;
 use trilane_routing::registry::Agent;
 use trilane_routing::route::Returned;
 
 use crate::shared::Shared;
+use crate::take_back::{self, Forged};
 
 /// A message that reads.
 pub(crate) struct Incoming<'a> {
@@ -22,6 +23,24 @@ pub(crate) struct Incoming<'a> {
     pub(crate) pipeline: Option<Pipeline>,
     /// Whether its producer chose the id, so that it may have been used before.
     pub(crate) has_own_id: bool,
+    /// When it may first be put on a lane.
+    pub(crate) not_before: Option<Timestamp>,
+}
+
+/// What a message of the intake is.
+pub(crate) enum Read<'a> {
+    /// A task, or one that a worker gave back, to be routed.
+    Incoming(Box<Incoming<'a>>),
+    /// How a task has ended in the cloud zone.
+    Ended(Box<Ended>),
+}
+
+/// How a task has ended.
+pub(crate) struct Ended {
+    pub(crate) returned: Return,
+    pub(crate) message: LaneMessage,
+    pub(crate) result: TaskResult,
+    pub(crate) is_dead: bool,
 }
 
 /// A message that goes nowhere, with what is needed to tell its producer.
@@ -38,6 +57,8 @@ pub(crate) struct Unreadable {
 pub(crate) enum ReadError {
     /// It never will be: it ends as `rejected`.
     Unreadable(Box<Unreadable>),
+    /// It was never on a lane, whoever handed it back.
+    Forged(Box<Forged>),
     /// It belongs to a task whose id another task has used before.
     ReusedId(Box<Work>),
     /// Not now: the record that it needs cannot be reached.
@@ -46,7 +67,7 @@ pub(crate) enum ReadError {
 
 impl Shared {
     /// Reads one message of the intake.
-    pub(crate) async fn read(&self, delivery: &Delivery) -> Result<Incoming<'_>, ReadError> {
+    pub(crate) async fn read(&self, delivery: &Delivery) -> Result<Read<'_>, ReadError> {
         let Some(agent) = subjects::agent_of(&delivery.source.subject) else {
             let error = TaskError::new(
                 "invalid_agent",
@@ -54,10 +75,22 @@ impl Shared {
             );
             return Err(unreadable(delivery, None, error));
         };
-        if subjects::is_reroute(&delivery.source.subject) {
-            return self.read_reroute(delivery, agent).await;
+        if !subjects::is_return(&delivery.source.subject) {
+            return self.read_task(delivery, &agent).map(|incoming| Read::Incoming(Box::new(incoming)));
         }
-        self.read_task(delivery, &agent)
+        let read = self.read_return(delivery, &agent, Timestamp::now());
+        let (mut returned, message) = read.map_err(|forged| ReadError::Forged(Box::new(forged)))?;
+        let ending =
+            std::mem::replace(&mut returned.ending, Ending::Refused { error: TaskError::new("", "") });
+        let (result, is_dead) = match ending {
+            Ending::Reroute { spent, cause } => {
+                let incoming = self.rerouted(delivery, message, spent, cause).await?;
+                return Ok(Read::Incoming(Box::new(incoming)));
+            }
+            Ending::Ended { result, is_dead } => (*result, is_dead),
+            Ending::Refused { error } => (take_back::refused(&message.work, error), true),
+        };
+        Ok(Read::Ended(Box::new(Ended { returned, message, result, is_dead })))
     }
 
     fn read_task(&self, delivery: &Delivery, agent: &AgentName) -> Result<Incoming<'_>, ReadError> {
@@ -82,42 +115,42 @@ impl Shared {
         let base = intake::intake(&task, &origin, registry, policy, &self.config.limits).map_err(fail)?;
         let has_own_id = task.id.is_some() || origin.message_id.is_some();
         let entry = intake::agent_entry(agent, registry, policy).map_err(fail)?;
+        let not_before =
+            intake::not_before(&task, base.deadline, &origin, &self.config.limits).map_err(fail)?;
         if task.steps.is_empty() {
-            return Ok(Incoming { work: base, agent: entry, returned: None, pipeline: None, has_own_id });
+            let (returned, pipeline) = (None, None);
+            return Ok(Incoming { work: base, agent: entry, returned, pipeline, has_own_id, not_before });
         }
         let pipeline = Pipeline::new(task, base);
         let (work, entry) = pipeline.next_work(0, Spent::default(), registry, policy).map_err(fail)?;
-        Ok(Incoming { work, agent: entry, returned: None, pipeline: Some(pipeline), has_own_id })
+        let pipeline = Some(pipeline);
+        Ok(Incoming { work, agent: entry, returned: None, pipeline, has_own_id, not_before })
     }
 
-    async fn read_reroute(&self, delivery: &Delivery, agent: AgentName) -> Result<Incoming<'_>, ReadError> {
-        let fail = |error: TaskError| unreadable(delivery, Some(agent.clone()), error);
-        let reroute: Reroute =
-            Encoding::Msgpack.decode(delivery.payload()).map_err(|error| fail(error.into()))?;
-        if reroute.work.agent != agent {
-            return Err(fail(TaskError::new(
-                "wrong_agent",
-                "the subject names another agent than the message",
-            )));
-        }
+    async fn rerouted(
+        &self,
+        delivery: &Delivery,
+        message: LaneMessage,
+        spent: Spent,
+        cause: RerouteCause,
+    ) -> Result<Incoming<'_>, ReadError> {
+        let LaneMessage { mut work, decision } = message;
+        work.hop += 1;
+        work.spent = spent;
         let (registry, policy) = (&self.config.registry, &self.config.policy);
-        let returned = Returned { lane: reroute.lane, cause: reroute.cause };
+        let returned = Returned { lane: decision.lane, cause };
         if let RerouteCause::StepDone { text } = &returned.cause {
-            return self.next_step(delivery, &reroute.work, text).await;
+            return self.next_step(delivery, &work, text).await;
         }
-        let entry = intake::agent_entry(&agent, registry, policy).map_err(fail)?;
+        let entry = intake::agent_entry(&work.agent, registry, policy)
+            .map_err(|error| gave_back(delivery, &work, error))?;
         // The record of a pipeline is no longer needed once its last step is on a lane.
-        let pipeline = match &reroute.work.step {
-            Some(step) if !step.is_last() => Some(self.kept_pipeline(delivery, &reroute.work).await?),
+        let pipeline = match &work.step {
+            Some(step) if !step.is_last() => Some(self.kept_pipeline(delivery, &work).await?),
             Some(_) | None => None,
         };
-        Ok(Incoming {
-            work: reroute.work,
-            agent: entry,
-            returned: Some(returned),
-            pipeline,
-            has_own_id: false,
-        })
+        let returned = Some(returned);
+        Ok(Incoming { work, agent: entry, returned, pipeline, has_own_id: false, not_before: None })
     }
 
     async fn next_step(
@@ -131,7 +164,8 @@ impl Shared {
         let (registry, policy) = (&self.config.registry, &self.config.policy);
         let next = pipeline.next_work(done.hop, done.spent.clone(), registry, policy);
         let (work, agent) = next.map_err(|error| gave_back(delivery, done, error))?;
-        Ok(Incoming { work, agent, returned: None, pipeline: Some(pipeline), has_own_id: false })
+        let pipeline = Some(pipeline);
+        Ok(Incoming { work, agent, returned: None, pipeline, has_own_id: false, not_before: None })
     }
 
     async fn kept_pipeline(&self, delivery: &Delivery, work: &Work) -> Result<Pipeline, ReadError> {

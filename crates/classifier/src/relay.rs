@@ -1,6 +1,4 @@
-//! One message's life: read, route, put on the lane, log, acknowledge.
-
-use std::time::Duration;
+//! One message's life: read, route, log, put on the lane, acknowledge.
 
 use jiff::Timestamp;
 use trilane_broker::Delivery;
@@ -8,17 +6,15 @@ use trilane_broker::pipelines::PipelineError;
 use trilane_broker::publish::PublishError;
 use trilane_protocol::decision::RouteRecord;
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::{AgentName, Sensitivity, Status, TaskId, Work};
+use trilane_protocol::{AgentName, LaneName, Sensitivity, Status, TaskId, Work};
 use trilane_routing::pipeline::Pipeline;
 use trilane_routing::route::{Route, Router};
 use trilane_routing::score::ColdStart;
 
-use crate::read::{Incoming, ReadError};
+use crate::log::LogEnded;
+use crate::read::{Ended, Incoming, Read, ReadError};
 use crate::refuse::Refusal;
 use crate::shared::Shared;
-
-/// Doublings of the delay for a full lane; the configured longest delay ends the growth before.
-const MAX_DOUBLINGS: u64 = 16;
 
 /// What became of a message.
 enum Relayed {
@@ -28,6 +24,8 @@ enum Relayed {
     LastStepOnLane(AgentName, TaskId),
     /// Over, with its result or dead letter stored.
     Ended,
+    /// Kept by the server until it is due.
+    Postponed,
 }
 
 /// Whose record a pipeline's id has.
@@ -40,6 +38,9 @@ enum Kept {
 enum NotNow {
     Publish(PublishError),
     Pipeline(String),
+    Postponed,
+    Log(LogEnded),
+    LaneFull(LaneName),
 }
 
 impl From<PublishError> for NotNow {
@@ -53,7 +54,7 @@ impl Shared {
     /// comes back, and everything here bears being done twice.
     pub(crate) async fn relay(&self, delivery: &Delivery) {
         match self.relay_once(delivery).await {
-            Ok(Relayed::OnLane) => {
+            Ok(Relayed::OnLane | Relayed::Postponed) => {
                 delivery.ack_unconfirmed().await;
             }
             // Should the message come back, its record must still be there: so it goes last.
@@ -68,9 +69,15 @@ impl Shared {
             Err(not_now) => {
                 let delay = self.delay(delivery.deliveries);
                 match not_now {
-                    NotNow::Publish(PublishError::Full { subject }) => {
-                        metrics::counter!("trilane_full_lane_total").increment(1);
-                        tracing::debug!(subject, "a lane is full; the task waits at the intake");
+                    NotNow::Publish(PublishError::Full { subject }) => full(&subject),
+                    NotNow::LaneFull(lane) => full(lane.as_str()),
+                    NotNow::Postponed => {
+                        tracing::warn!(
+                            "streams.later_max_bytes is used up; a task that is not due waits at the intake"
+                        );
+                    }
+                    NotNow::Log(error) => {
+                        tracing::debug!(%error, "a task is not relayed; another classifier takes it")
                     }
                     NotNow::Publish(error) => {
                         tracing::warn!(%error, "a task is not relayed yet; trying again");
@@ -85,18 +92,31 @@ impl Shared {
     }
 
     async fn relay_once(&self, delivery: &Delivery) -> Result<Relayed, NotNow> {
-        let incoming = match self.read(delivery).await {
-            Ok(incoming) => incoming,
-            Err(ReadError::NotNow(reason)) => return Err(NotNow::Pipeline(reason)),
+        match self.read(delivery).await {
+            Ok(Read::Incoming(incoming)) => self.admit(delivery, *incoming).await,
+            Ok(Read::Ended(ended)) => {
+                let Ended { returned, message, result, is_dead } = *ended;
+                self.end(delivery, &returned, message, result, is_dead).await?;
+                Ok(Relayed::Ended)
+            }
+            Err(ReadError::NotNow(reason)) => Err(NotNow::Pipeline(reason)),
+            Err(ReadError::Forged(forged)) => {
+                self.refuse_forged(delivery, *forged).await?;
+                Ok(Relayed::Ended)
+            }
             Err(ReadError::ReusedId(work)) => {
                 self.refuse_reused_id(delivery, &work).await?;
-                return Ok(Relayed::Ended);
+                Ok(Relayed::Ended)
             }
             Err(ReadError::Unreadable(unreadable)) => {
                 self.refuse_unreadable(delivery, *unreadable).await?;
-                return Ok(Relayed::Ended);
+                Ok(Relayed::Ended)
             }
-        };
+        }
+    }
+
+    /// Whether the work is still wanted, and wanted now.
+    async fn admit(&self, delivery: &Delivery, incoming: Incoming<'_>) -> Result<Relayed, NotNow> {
         let now = Timestamp::now();
         if incoming.work.deadline.is_some_and(|deadline| deadline <= now) {
             let error = TaskError::new(
@@ -106,11 +126,25 @@ impl Shared {
             self.refuse(delivery, &Refusal::of_work(&incoming.work, Status::Expired, error)).await?;
             return Ok(Relayed::Ended);
         }
+        if self.cancellations.has(&incoming.work).await {
+            return Ok(Relayed::Ended);
+        }
         if self.is_id_used(delivery, &incoming).await {
             self.refuse_reused_id(delivery, &incoming.work).await?;
             return Ok(Relayed::Ended);
         }
-        self.route(delivery, incoming, now).await
+        match incoming.not_before {
+            Some(due) if due > now => self.postpone(delivery, due).await,
+            Some(_) | None => self.route(delivery, incoming, now).await,
+        }
+    }
+
+    async fn postpone(&self, delivery: &Delivery, due: Timestamp) -> Result<Relayed, NotNow> {
+        if self.fleet.now().postponed_bytes > self.config.streams.later_max_bytes {
+            return Err(NotNow::Postponed);
+        }
+        self.broker.postpone(delivery, due).await?;
+        Ok(Relayed::Postponed)
     }
 
     async fn route(
@@ -149,26 +183,33 @@ impl Shared {
         }
     }
 
+    /// Logs the decision, then puts the task on its lane: nothing is ever on a lane without a record.
     async fn put_on_lane(&self, delivery: &Delivery, route: &Route) -> Result<Relayed, NotNow> {
         let message = route.message();
-        let stored = match self.broker.put_on_lane(route, delivery.traceparent()).await {
+        let lane = &message.decision.lane;
+        // Tried in vain again and again, a task would fill the log.
+        if self.fleet.now().is_full(lane, self.config.streams.lane_max_messages) {
+            return Err(NotNow::LaneFull(lane.clone()));
+        }
+        self.log.append(record(&self.name, route)).await.map_err(NotNow::Log)?;
+        let stored = match self.broker.put_on_lane(route, &self.sealing, delivery.traceparent()).await {
             Err(error @ PublishError::TooLarge { .. }) => {
                 let error = TaskError::new("task_too_large", error.to_string());
                 return self.reject(delivery, &message.work, error).await;
             }
             other => other?,
         };
-        // Nobody but an earlier delivery of this message could have stored it, unless the id is used twice.
-        if stored.is_duplicate && delivery.deliveries == 1 {
+        // Nobody but an earlier delivery of this message could have stored it, unless the id is used twice. What a
+        // worker hands back may have been handed back twice.
+        let is_new = message.work.hop == 0 && delivery.deliveries == 1;
+        if stored.is_duplicate && is_new {
             self.refuse_reused_id(delivery, &message.work).await?;
             return Ok(Relayed::Ended);
         }
-        let record = record(&self.name, delivery, route);
-        self.broker.log_route(&record).await?;
-        let (lane, reason) = (record.decision.lane.to_string(), record.decision.reason.as_str());
-        tracing::info!(task_id = %record.task_id, agent = %record.agent, lane, reason, "routed");
-        metrics::counter!("trilane_routed_total", "lane" => lane, "reason" => reason).increment(1);
+        let (lane, reason) = (lane.to_string(), message.decision.reason.as_str());
         let Work { agent, task_id, step, .. } = &message.work;
+        tracing::info!(%task_id, %agent, lane, reason, "routed");
+        metrics::counter!("trilane_routed_total", "lane" => lane, "reason" => reason).increment(1);
         Ok(match step {
             Some(step) if step.is_last() => Relayed::LastStepOnLane(agent.clone(), task_id.clone()),
             Some(_) | None => Relayed::OnLane,
@@ -208,24 +249,21 @@ impl Shared {
             }
         }
     }
-
-    fn delay(&self, deliveries: u64) -> Duration {
-        let initial = Duration::from_millis(self.config.classifier.full_lane_retry_initial_ms);
-        let most = Duration::from_millis(self.config.classifier.full_lane_retry_max_ms);
-        let doublings = deliveries.saturating_sub(1).min(MAX_DOUBLINGS);
-        let grown = initial.saturating_mul(1 << doublings).min(most);
-        grown.mul_f64(rand::random_range(0.7..1.3))
-    }
 }
 
-fn record(classifier: &str, delivery: &Delivery, route: &Route) -> RouteRecord {
+fn full(queue: &str) {
+    metrics::counter!("trilane_full_lane_total").increment(1);
+    tracing::debug!(queue, "a lane is full; the task waits at the intake");
+}
+
+fn record(classifier: &str, route: &Route) -> RouteRecord {
     let message = route.message();
     RouteRecord {
         task_id: message.work.task_id.clone(),
         agent: message.work.agent.clone(),
         hop: message.work.hop,
         step: message.work.step.as_ref().map(|step| step.name.clone()),
-        task_seq: delivery.source.sequence,
+        task_seq: message.work.task_seq,
         prompt_bytes: message.work.messages.iter().map(|message| message.content.len() as u64).sum(),
         classifier: classifier.to_owned(),
         decision: message.decision.clone(),

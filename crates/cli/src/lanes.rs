@@ -174,6 +174,7 @@ mod tests {
     fn worker(busy: u32) -> Heartbeat {
         Heartbeat {
             worker: format!("local-fast-{busy}"),
+            zone: Zone::Local,
             lane: LaneName::new("local-fast").unwrap(),
             models: vec![ModelName::new("smollm2-135m").unwrap()],
             state: WorkerState::Ready,

@@ -6,12 +6,14 @@
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
 //! * [`submit`], [`results`]: tasks in, answers out
 //! * [`lanes`], [`agents`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`keys`]: who may do what
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
 pub mod agents;
 pub mod configuration;
 pub mod doctor;
+pub mod keys;
 pub mod lanes;
 mod length;
 pub mod models;
@@ -56,6 +58,7 @@ enum Verb {
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
+    Keys(keys::KeysArgs),
     /// Creates or updates streams, consumers and buckets; running it again changes nothing.
     Provision,
     #[command(hide = true)]
@@ -91,6 +94,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Agents(args) => agents::run(&args, &config),
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,
+        Verb::Keys(args) => keys::run(&args, &config),
         Verb::Provision => provision::run(&config).await,
         Verb::Config(_) | Verb::RunChild(_) => Ok(()),
     }
@@ -106,7 +110,7 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
 
 /// A connection for this command.
 async fn connect(config: &Config, role: Role) -> Result<Broker, ConnectError> {
-    Broker::connect(&config.nats, role, &format!("trilane-{}", std::process::id())).await
+    Broker::connect(config, role, &format!("trilane-{}", std::process::id())).await
 }
 
 #[cfg(test)]

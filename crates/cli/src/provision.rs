@@ -29,5 +29,5 @@ pub(crate) async fn apply(broker: &Broker, config: &Config) -> anyhow::Result<()
 
 /// The topology of `config`.
 pub(crate) fn topology(config: &Config) -> Topology {
-    Topology::new(&config.streams, &config.registry, config.worker.heartbeat())
+    Topology::new(config)
 }

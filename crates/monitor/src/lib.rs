@@ -13,6 +13,7 @@ use trilane_broker::topology::Topology;
 use trilane_broker::{Broker, ConnectError, Role};
 use trilane_service::Config;
 use trilane_service::start::Started;
+use trilane_trust::{Keys, KeysError};
 
 use crate::janitor::Janitor;
 
@@ -25,6 +26,9 @@ pub enum MonitorError {
     /// No consumer.
     #[error(transparent)]
     Pull(#[from] PullError),
+    /// No keys to check seals with.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
 }
 
 /// Watches until shutdown has begun, then finishes what is in hand. Any number may run side by side.
@@ -33,14 +37,15 @@ pub enum MonitorError {
 /// [`MonitorError`] where it cannot begin; once it has, faults are ridden out.
 pub async fn run(config: Config, started: &Started) -> Result<(), MonitorError> {
     let name = format!("monitor-{:08x}", rand::random::<u32>());
-    let broker = Broker::connect(&config.nats, Role::Monitor, &name).await?;
+    let broker = Broker::connect(&config, Role::Monitor, &name).await?;
     let advisories = broker.pull_advisories().await?;
-    let topology = Topology::new(&config.streams, &config.registry, config.worker.heartbeat());
+    let trusted = Keys::new(config.keys_folder()).trusted(&Role::Monitor)?;
+    let topology = Topology::new(&config);
     let queues = topology.work_queues().map(str::to_owned).collect();
     let every = config.monitor.sweep();
     tracing::info!(monitor = name, sweep_s = config.monitor.sweep_s, "watching");
 
-    let janitor = Janitor::new(broker.clone());
+    let janitor = Janitor::new(broker.clone(), trusted);
     started.readiness.set(true);
     tokio::join!(
         janitor.follow(advisories, &started.shutdown),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::decision::Zone;
 use crate::names::{LaneName, ModelName};
 
 /// A sign of life. The bucket forgets it when the worker falls silent.
@@ -11,6 +12,8 @@ use crate::names::{LaneName, ModelName};
 pub struct Heartbeat {
     /// Unique per process.
     pub worker: String,
+    /// The zone that it lies in.
+    pub zone: Zone,
     /// The lane it pulls from.
     pub lane: LaneName,
     /// What it can run.

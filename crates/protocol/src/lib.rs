@@ -10,11 +10,14 @@
 //! * [`work`]: one routable unit made from a task, and the messages between classifier and workers
 //! * [`decision`]: the chosen lane with every number that led to it
 //! * [`outcome`]: the result, partial text and dead letters
-//! * [`heartbeat`]: what a worker says of itself
-//! * [`subjects`]: every subject name, in one place
+//! * [`chain`]: the routing log as segments that name each other's hash
+//! * [`heartbeat`]: what a worker says of itself, and [`alert`]: what a person should look at
+//! * [`subjects`]: every subject name, in one place, and [`streams`]: what keeps them
 //! * [`codec`]: MessagePack and JSON, strictly decoded
 //! * [`nearest`]: "did you mean" for unknown names
 
+pub mod alert;
+pub mod chain;
 pub mod codec;
 pub mod decision;
 pub mod generation;
@@ -23,6 +26,7 @@ pub mod limits;
 pub mod names;
 pub mod nearest;
 pub mod outcome;
+pub mod streams;
 pub mod subjects;
 pub mod task;
 pub mod template;

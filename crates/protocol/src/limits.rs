@@ -29,6 +29,8 @@ pub struct TaskLimits {
     pub max_tokens: u32,
     /// Furthest deadline, seconds from publish. Results are kept for longer than this.
     pub max_deadline_s: u64,
+    /// Furthest `not_before`, seconds from publish.
+    pub max_not_before_s: u64,
 }
 
 impl Default for TaskLimits {
@@ -45,6 +47,7 @@ impl Default for TaskLimits {
             max_steps: 16,
             max_tokens: 32_768,
             max_deadline_s: 7 * 24 * 3600,
+            max_not_before_s: 30 * 24 * 3600,
         }
     }
 }

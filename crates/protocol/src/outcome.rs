@@ -51,6 +51,22 @@ pub struct TaskResult {
     pub finished_at: Timestamp,
 }
 
+impl TaskResult {
+    /// What is reported where the result itself is larger than the server takes.
+    #[must_use]
+    pub fn too_large(&self, bytes: usize, most: usize) -> Self {
+        let message =
+            format!("the result has {bytes} bytes, the server takes {most}; ask for fewer `max_tokens`");
+        Self {
+            status: Status::Failed,
+            text: None,
+            finish: None,
+            error: Some(TaskError::new("result_too_large", message)),
+            ..self.clone()
+        }
+    }
+}
+
 /// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

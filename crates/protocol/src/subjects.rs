@@ -1,5 +1,7 @@
 //! Every subject name, in one place.
 
+use sha2::{Digest, Sha256};
+
 use crate::names::{AgentName, LaneName, TaskId};
 use crate::task::Priority;
 
@@ -12,6 +14,20 @@ pub const RESULTS: &str = "result.*.*";
 /// What the server announces to subscribers once it is stored, and under which subject: `result.a.1` as
 /// `results.a.1`. A publish that it refuses is never announced, so subscribers see one result a task too.
 pub const ANNOUNCED: (&str, &str) = ("result.>", "results.>");
+/// All partial text.
+pub const PARTIALS: &str = "partial.*.*";
+/// How tasks ended, as cloud workers hand it in.
+pub const RETURNED: &str = "return.*";
+/// Everything that producers no longer want.
+pub const CANCELS: &str = "cancel.*.*";
+/// Everything that workers need not run any more.
+pub const CANCELLED: &str = "cancelled.*";
+/// The whole ledger.
+pub const SPENDING: &str = "spend.*.*";
+/// Tasks that are not due yet, as schedules.
+pub const LATER: &str = "later.*";
+/// Tasks that have become due.
+pub const DUE: &str = "due.*";
 /// The whole routing log.
 pub const ROUTES: &str = "route.*";
 /// All dead letters.
@@ -21,6 +37,9 @@ pub const MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>";
 /// Where a message dies that never reached a lane.
 pub const INTAKE: &str = "intake";
 
+/// Bytes of the hash that stands for a cancelled task: enough that no two tasks share one.
+const CANCELLED_HASH_BYTES: usize = 16;
+
 /// Where an agent publishes its tasks.
 pub fn task(agent: &AgentName) -> String {
     format!("tasks.{agent}")
@@ -29,6 +48,28 @@ pub fn task(agent: &AgentName) -> String {
 /// Where workers hand back an agent's task.
 pub fn reroute(agent: &AgentName) -> String {
     format!("reroute.{agent}")
+}
+
+/// Where cloud workers hand in how an agent's task ended.
+pub fn returned(agent: &AgentName) -> String {
+    format!("return.{agent}")
+}
+
+/// Where a task is cancelled.
+pub fn cancel(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("cancel.{agent}.{task_id}")
+}
+
+/// Where workers hear that a task is cancelled. By a hash of its name, since the cloud zone hears it too.
+pub fn cancelled(agent: &AgentName, task_id: &TaskId) -> String {
+    let digest = Sha256::digest(format!("{agent}/{task_id}"));
+    let hash: String = digest.iter().take(CANCELLED_HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    format!("cancelled.{hash}")
+}
+
+/// Where a task's spending is booked.
+pub fn spending(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("spend.{agent}.{task_id}")
 }
 
 /// Where the result of a task is stored; subscribers get it on `results.<agent>.<task id>`.
@@ -56,9 +97,9 @@ pub fn lane_all(lane: &LaneName) -> String {
     format!("lane.{lane}.*")
 }
 
-/// Where a decision for a lane is logged.
-pub fn route(lane: &LaneName) -> String {
-    format!("route.{lane}")
+/// Where a classifier logs its decisions.
+pub fn route(classifier: &str) -> String {
+    format!("route.{classifier}")
 }
 
 /// Where a message dies: a lane, or [`INTAKE`].
@@ -66,10 +107,9 @@ pub fn dead(place: &str) -> String {
     format!("dead.{place}")
 }
 
-/// The agent in `tasks.<agent>` or `reroute.<agent>`.
-pub fn agent_of(subject: &str) -> Option<AgentName> {
-    let (kind, agent) = subject.split_once('.')?;
-    matches!(kind, "tasks" | "reroute").then(|| AgentName::new(agent).ok()).flatten()
+/// Where an alert of a kind is raised for a lane, or for [`INTAKE`].
+pub fn alert(kind: &str, place: &str) -> String {
+    format!("alert.{kind}.{place}")
 }
 
 /// The lane in `lane.<lane>.<priority>`.
@@ -78,9 +118,31 @@ pub fn lane_of(subject: &str) -> Option<LaneName> {
     LaneName::new(lane).ok()
 }
 
-/// Whether a message of the TASKS stream was handed back by a worker.
-pub fn is_reroute(subject: &str) -> bool {
-    subject.starts_with("reroute.")
+/// Where a message waits until it is due.
+pub fn later(stream: &str, sequence: u64) -> String {
+    format!("later.{stream}-{sequence}")
+}
+
+/// Where it comes out when it is.
+pub fn due(stream: &str, sequence: u64) -> String {
+    format!("due.{stream}-{sequence}")
+}
+
+/// The agent and the task in `cancel.<agent>.<task id>`.
+pub fn cancelled_task(subject: &str) -> Option<(AgentName, TaskId)> {
+    let (agent, task_id) = subject.strip_prefix("cancel.")?.split_once('.')?;
+    Some((AgentName::new(agent).ok()?, TaskId::new(task_id).ok()?))
+}
+
+/// The agent in `tasks.<agent>`, `reroute.<agent>` or `return.<agent>`.
+pub fn agent_of(subject: &str) -> Option<AgentName> {
+    let (kind, agent) = subject.split_once('.')?;
+    matches!(kind, "tasks" | "reroute" | "return").then(|| AgentName::new(agent).ok()).flatten()
+}
+
+/// Whether a worker has handed a message back.
+pub fn is_return(subject: &str) -> bool {
+    subject.starts_with("reroute.") || subject.starts_with("return.")
 }
 
 #[cfg(test)]

@@ -61,6 +61,9 @@ pub struct Task {
     /// Past it the task ends as `expired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
+    /// Before it the task is not put on a lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Deadline>,
     /// Dollars that all attempts together may cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost_usd: Option<f64>,
@@ -124,7 +127,7 @@ impl Priority {
     }
 }
 
-/// When a task is no longer wanted: an RFC 3339 time, or seconds from publish.
+/// A point in time of a task: an RFC 3339 time, or seconds from publish.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "an RFC 3339 time such as \"2026-01-31T12:00:00Z\", or seconds from publish")]
 pub enum Deadline {
@@ -223,6 +226,12 @@ impl Task {
                     "deadline",
                     format!("expected at most {} seconds (limits.max_deadline_s)", limits.max_deadline_s),
                 ))
+            }
+            _ => Ok(()),
+        }?;
+        match self.not_before {
+            Some(Deadline::After(seconds)) if !(seconds.is_finite() && seconds >= 0.0) => {
+                Err(InvalidTask::new("not_before", "expected 0 or more seconds from publish"))
             }
             _ => Ok(()),
         }

@@ -8,7 +8,7 @@ use crate::codec::Encoding;
 use crate::decision::{Decision, Sensitivity};
 use crate::generation::Generation;
 use crate::names::{AgentName, LaneName, ModelName, TaskId};
-use crate::outcome::Usage;
+use crate::outcome::{TaskError, TaskResult, Usage};
 use crate::task::{Message, Metadata, Priority};
 
 /// What the classifier routes and a worker runs. Self-contained: a worker needs no agent registry, and
@@ -114,16 +114,47 @@ pub struct LaneMessage {
     pub decision: Decision,
 }
 
-/// What a worker publishes to hand a task back to the classifier: only the classifier picks lanes.
+/// What a worker hands back to the classifier: the lane message just as it came, with its seal, and what became of it.
+/// What the classifier takes from here is bound to that message, so nobody can hand back what was never on a lane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Reroute {
-    /// The work, with `hop` raised and `spent` brought up to date.
-    pub work: Work,
+pub struct Return {
+    /// The payload of the lane message, byte for byte.
+    #[serde(with = "serde_bytes")]
+    pub message: Vec<u8>,
+    /// Its seal, as its header says it.
+    pub seal: String,
     /// The lane it comes from.
     pub lane: LaneName,
-    /// Why it comes back.
-    pub cause: RerouteCause,
+    /// Which delivery this was, from 1.
+    pub deliveries: u32,
+    /// What became of it.
+    pub ending: Ending,
+}
+
+/// What became of a lane message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Another lane is to take the task, or its next step is due: only the classifier picks lanes.
+    Reroute {
+        /// What the task has used until now.
+        spent: Spent,
+        /// Why it comes back.
+        cause: RerouteCause,
+    },
+    /// It has ended. From the cloud zone, whose workers write no results themselves.
+    Ended {
+        /// The result.
+        result: Box<TaskResult>,
+        /// Whether the operator is to get a dead letter too.
+        is_dead: bool,
+    },
+    /// It does not read, or its seal does not hold, and so it was not run.
+    Refused {
+        /// Why.
+        error: TaskError,
+    },
 }
 
 /// Why a task comes back to the classifier.

@@ -9,6 +9,8 @@ use trilane_protocol::{LaneName, ModelName};
 pub struct FleetState {
     /// Each lane's state.
     pub lanes: BTreeMap<LaneName, LaneState>,
+    /// Bytes of tasks that are not due yet.
+    pub postponed_bytes: u64,
 }
 
 /// One lane at the moment of a decision.
@@ -20,6 +22,8 @@ pub struct LaneState {
     pub slots: u32,
     /// Tasks that wait on it.
     pub waiting: u64,
+    /// Tasks of the fullest of its priorities, those in the hands of workers included.
+    pub fullest: u64,
     /// Whether a budget forbids it to spend more.
     pub budget_spent: bool,
 }
@@ -33,6 +37,12 @@ impl FleetState {
     /// Whether a budget forbids the lane to spend more.
     pub fn is_budget_spent(&self, lane: &LaneName) -> bool {
         self.lanes.get(lane).is_some_and(|state| state.budget_spent)
+    }
+
+    /// Whether one of the lane's priorities holds as many tasks as it may.
+    pub fn is_full(&self, lane: &LaneName, lane_max_messages: i64) -> bool {
+        let most = u64::try_from(lane_max_messages).unwrap_or(u64::MAX);
+        self.lanes.get(lane).is_some_and(|state| state.fullest >= most)
     }
 
     /// Whether more than `tasks_per_slot` tasks wait for each slot of the lane.

@@ -98,6 +98,29 @@ fn deadline(task: &Task, origin: &Origin, limits: &TaskLimits) -> Result<Option<
     Ok(Some(deadline))
 }
 
+/// When the task may first be put on a lane, if it says so.
+///
+/// # Errors
+/// [`TaskError`] with the code `invalid_task` for one that is too far away, or not before its deadline.
+pub fn not_before(
+    task: &Task,
+    deadline: Option<Timestamp>,
+    origin: &Origin,
+    limits: &TaskLimits,
+) -> Result<Option<Timestamp>, TaskError> {
+    let Some(time) = task.not_before.map(|time| time.resolve(origin.published_at)) else { return Ok(None) };
+    let refuse = |expected: String| Err(invalid(&InvalidTask::new("not_before", expected)));
+    let ahead_s = time.as_second().saturating_sub(origin.published_at.as_second());
+    if ahead_s > i64::try_from(limits.max_not_before_s).unwrap_or(i64::MAX) {
+        let most = limits.max_not_before_s;
+        return refuse(format!("expected at most {most} seconds ahead (limits.max_not_before_s)"));
+    }
+    if deadline.is_some_and(|deadline| deadline <= time) {
+        return refuse("expected a time before `deadline`".into());
+    }
+    Ok(Some(time))
+}
+
 /// The id of a task without one: its stream sequence.
 pub fn sequence_id(sequence: u64) -> TaskId {
     TaskId::new(sequence.to_string()).expect("digits are a task id")

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use trilane_broker::topology::Topology;
 use trilane_broker::{Broker, Role};
@@ -12,6 +13,7 @@ use trilane_service::config::{self, Config};
 use trilane_service::health::Readiness;
 use trilane_service::start::Started;
 use trilane_service::telemetry;
+use trilane_trust::Keys;
 use trilane_worker::{WorkerSpec, serve};
 
 use crate::eventually::eventually;
@@ -32,6 +34,9 @@ pub struct FleetBuilder {
 pub struct Fleet {
     /// Its server.
     pub server: NatsServer,
+    /// The keys of its roles.
+    pub keys: Keys,
+    _folder: TempDir,
     /// Its configuration.
     pub config: Config,
     /// A connection with every right.
@@ -88,16 +93,26 @@ impl FleetBuilder {
 
     /// Starts everything and waits until every worker has shown itself.
     pub async fn start(self) -> Fleet {
-        let server = NatsServer::start().await;
-        let variables = [("TRILANE__NATS__URL".to_owned(), server.url())];
-        let config = config::load_from(Some(&self.toml), variables).expect("the test's configuration holds");
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let keys = Keys::new(folder.path());
+        let load = |url: &str| {
+            let keys = folder.path().display().to_string();
+            let variables = [("TRILANE__NATS__URL", url), ("TRILANE__SECURITY__KEYS", keys.as_str())];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            config::load_from(Some(&self.toml), variables).expect("the test's configuration holds")
+        };
+        let server = NatsServer::secured(&keys, &load("nats://127.0.0.1:4222").zones()).await;
+        let config = load(&server.url());
         telemetry::start_logging(&config.telemetry).expect("the log filter reads");
-        let broker = Broker::connect(&config.nats, Role::Admin, "test").await.expect("the server is up");
-        let client = async_nats::connect(&config.nats.url).await.expect("the server is up");
-        let topology = Topology::new(&config.streams, &config.registry, config.worker.heartbeat());
-        broker.provision(&topology).await.expect("the server takes the topology");
+        let broker = Broker::connect(&config, Role::Admin, "test").await.expect("the server is up");
+        let seed = keys.user_seed(&Role::Admin).expect("the key reads").expect("the key is there");
+        let options = async_nats::ConnectOptions::with_nkey(seed);
+        let client = options.connect(&config.nats.url).await.expect("the server is up");
+        broker.provision(&Topology::new(&config)).await.expect("the server takes the topology");
         let mut fleet = Fleet {
             server,
+            keys,
+            _folder: folder,
             config,
             broker,
             nats: async_nats::jetstream::new(client),
@@ -165,6 +180,11 @@ impl Fleet {
     /// Where the lane has no worker.
     pub fn kill_worker(&mut self, lane: &str) {
         self.workers.remove(lane).expect("the lane has a worker").task.abort();
+    }
+
+    /// Ends all classifiers at once, as kill -9 would.
+    pub fn kill_classifiers(&mut self) {
+        self.classifiers.drain(..).for_each(|classifier| classifier.task.abort());
     }
 
     /// Publishes a JSON task as `agent` and returns its stream sequence, which is its id where it has none.

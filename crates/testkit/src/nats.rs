@@ -3,12 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use trilane_trust::Keys;
+use trilane_trust::permissions::Lanes;
 
 use crate::eventually::eventually;
 
 /// Names the server binary; `scripts/test` sets it.
 const BINARY_VARIABLE: &str = "TRILANE_NATS_SERVER";
+
+/// The server's configuration, inside its folder.
+const CONFIGURATION: &str = "nats.conf";
 
 /// A running server.
 #[derive(Debug)]
@@ -19,20 +25,55 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts a server on a port that the system chooses.
+    /// Starts a server that knows no roles, on a port that the system chooses.
     ///
     /// # Panics
     /// Where no server binary can be found or started.
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Starts a server on which each role may do what it is permitted, in a fleet with these lanes.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`], or where no keys can be made.
+    pub async fn secured(keys: &Keys, lanes: &Lanes) -> Self {
+        keys.init(lanes, true).expect("keys can be made");
+        let accounts = std::fs::read_to_string(keys.accounts_file()).expect("the accounts are there");
+        Self::start_with(&accounts).await
+    }
+
+    /// Starts a server with this configuration on top.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`].
+    pub async fn start_with(configuration: &str) -> Self {
         let store = TempDir::new().expect("a temporary folder can be made");
+        std::fs::write(store.path().join(CONFIGURATION), configuration).expect("the folder can be written");
         let child = spawn(store.path(), -1);
         let port = announced_port(store.path(), child.id()).await;
         Self { child, store, port }
     }
 
+    /// Replaces the configuration and lets the server read it anew, as SIGHUP does.
+    ///
+    /// # Panics
+    /// Where the folder cannot be written.
+    pub fn reload(&self, configuration: &str) {
+        std::fs::write(self.store.path().join(CONFIGURATION), configuration)
+            .expect("the folder can be written");
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::HUP).expect("the server runs");
+    }
+
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it keeps its files.
+    pub fn folder(&self) -> &Path {
+        self.store.path()
     }
 
     /// Its process.
@@ -62,6 +103,8 @@ impl Drop for NatsServer {
 fn spawn(store: &Path, port: i32) -> Child {
     let binary = binary();
     Command::new(&binary)
+        .arg("-c")
+        .arg(store.join(CONFIGURATION))
         .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string()])
         .arg("-sd")
         .arg(store)

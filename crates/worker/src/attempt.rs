@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trilane_broker::Broker;
+use trilane_broker::cancel::Watched;
 use trilane_protocol::Work;
 use trilane_protocol::outcome::Partial;
 use trilane_protocol::work::{LaneMessage, Spent};
@@ -22,6 +23,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 enum Stop {
     Deadline,
     Drain,
+    Cancelled,
 }
 
 /// Runs one attempt to its end, whatever that is.
@@ -31,6 +33,7 @@ pub(crate) async fn run<R: Runner>(
     message: &LaneMessage,
     deliveries: u32,
     drained: &CancellationToken,
+    cancelled: Watched,
 ) -> Outcome {
     let cancel = CancellationToken::new();
     let partials = partials(broker, &message.work, deliveries);
@@ -48,6 +51,7 @@ pub(crate) async fn run<R: Runner>(
         ended = &mut running => return outcome(ended),
         () = until(message.work.deadline) => Stop::Deadline,
         () = drained.cancelled() => Stop::Drain,
+        () = cancelled.cancelled() => Stop::Cancelled,
     };
     cancel.cancel();
     let ended = tokio::time::timeout(CANCEL_GRACE, &mut running).await;
@@ -56,6 +60,7 @@ pub(crate) async fn run<R: Runner>(
         running.abort();
     }
     match (stop, ended) {
+        (Stop::Cancelled, _) => Outcome::Cancelled,
         // The answer came in the same moment: it is paid for, so it is used.
         (_, Ok(Ok(Ok(completion)))) => Outcome::Completed(completion),
         (Stop::Drain, _) => Outcome::Drained,

@@ -1,14 +1,19 @@
 //! Carries out a verdict: the durable write first, the acknowledgement after it is confirmed.
+//!
+//! A worker of the local zone writes results and dead letters itself. One of the cloud zone may not: it hands in how the
+//! task ended, and a classifier writes.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use trilane_broker::lanes::return_key;
 use trilane_broker::publish::PublishError;
 use trilane_broker::results::Reported;
 use trilane_broker::{Broker, Delivery};
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::work::LaneMessage;
-use trilane_protocol::{LaneName, Status, TaskResult};
+use trilane_protocol::task::Metadata;
+use trilane_protocol::work::{Ending, LaneMessage, Return};
+use trilane_protocol::{AgentName, LaneName, Status, TaskResult, Zone};
 
 use crate::verdict::{self, Attempt, Verdict};
 
@@ -20,6 +25,7 @@ pub(crate) struct Conclusion<'a> {
     pub(crate) broker: &'a Broker,
     pub(crate) delivery: &'a Delivery,
     pub(crate) lane: &'a LaneName,
+    pub(crate) zone: Zone,
     /// Fires when the drain's grace time is over: what is not written by then is left to another worker.
     pub(crate) drained: &'a CancellationToken,
 }
@@ -44,26 +50,27 @@ impl Conclusion<'_> {
     }
 
     async fn write(&self, message: &LaneMessage, verdict: &Verdict) -> Result<(), PublishError> {
-        match verdict {
-            Verdict::Report(result) => self.report(message, result).await,
-            Verdict::ReportAndBury(result) => {
+        match (verdict, self.zone) {
+            (Verdict::Report(result), Zone::Local) => self.report(message, result).await,
+            (Verdict::ReportAndBury(result), Zone::Local) => {
                 let error =
                     result.error.clone().unwrap_or_else(|| TaskError::new("failed", "no reason was given"));
-                let task = Some((&message.work.agent, &message.work.task_id));
-                self.broker.bury(self.delivery, self.lane.as_str(), task, error).await?;
-                metrics::counter!("trilane_dead_letters_total", "lane" => self.lane.to_string()).increment(1);
+                self.bury(message, error).await?;
                 self.report(message, result).await
             }
-            Verdict::Reroute(reroute) => {
-                self.broker.reroute(reroute, self.delivery.traceparent()).await.map(drop)
+            (Verdict::Report(result), Zone::Cloud) => self.hand_in(message, result, false).await,
+            (Verdict::ReportAndBury(result), Zone::Cloud) => self.hand_in(message, result, true).await,
+            (Verdict::Reroute(spent, cause), _) => {
+                let ending = Ending::Reroute { spent: spent.clone(), cause: cause.clone() };
+                self.give_back(&message.work.agent, &return_key(&message.work), ending).await
             }
-            Verdict::Retry(_) | Verdict::HandBack => Ok(()),
+            (Verdict::Retry(_) | Verdict::HandBack | Verdict::Over, _) => Ok(()),
         }
     }
 
     async fn acknowledge(&self, verdict: &Verdict) {
         match verdict {
-            Verdict::Report(_) | Verdict::Reroute(_) => drop(self.delivery.ack().await),
+            Verdict::Report(_) | Verdict::Reroute(..) | Verdict::Over => drop(self.delivery.ack().await),
             Verdict::ReportAndBury(_) => drop(self.delivery.terminate().await),
             Verdict::Retry(delay) => {
                 metrics::counter!("trilane_retries_total", "lane" => self.lane.to_string()).increment(1);
@@ -74,23 +81,14 @@ impl Conclusion<'_> {
     }
 
     async fn report(&self, message: &LaneMessage, result: &TaskResult) -> Result<(), PublishError> {
-        let encoding = message.work.encoding;
         let traceparent = self.delivery.traceparent();
-        let reported = match self.broker.report(result, encoding, traceparent).await {
-            Err(PublishError::TooLarge { bytes, most, .. }) => {
-                self.broker.report(&too_large(result, bytes, most), encoding, traceparent).await?
-            }
-            other => other?,
-        };
-        match reported {
+        match self.broker.report(result, message.work.encoding, traceparent).await? {
             Reported::Stored => count(result),
             // A first delivery cannot have stored it: another task has used the id, and this answer would be
             // gone without a trace.
-            Reported::AlreadyThere if self.delivery.deliveries == 1 => {
+            Reported::AlreadyThere if self.delivery.deliveries == 1 && !self.is_cancelled(message).await => {
                 let text = "another task of this agent has used the id; its result stands, and this answer is dropped";
-                let task = Some((&message.work.agent, &message.work.task_id));
-                let error = TaskError::new("id_reused", text);
-                self.broker.bury(self.delivery, self.lane.as_str(), task, error).await?;
+                self.bury(message, TaskError::new("id_reused", text)).await?;
                 tracing::warn!(task_id = %result.task_id, agent = %result.agent, "a task id is used twice");
             }
             Reported::AlreadyThere => {
@@ -99,17 +97,55 @@ impl Conclusion<'_> {
         }
         Ok(())
     }
-}
 
-fn too_large(result: &TaskResult, bytes: usize, most: usize) -> TaskResult {
-    let message =
-        format!("the result has {bytes} bytes, the server takes {most}; ask for fewer `max_tokens`");
-    TaskResult {
-        status: Status::Failed,
-        text: None,
-        finish: None,
-        error: Some(TaskError::new("result_too_large", message)),
-        ..result.clone()
+    /// Whether the result that the task has says that it was cancelled, in the same moment as it ended here.
+    async fn is_cancelled(&self, message: &LaneMessage) -> bool {
+        let found = self.broker.result(&message.work.agent, &message.work.task_id).await;
+        matches!(found, Ok(Some(result)) if result.status == Status::Cancelled)
+    }
+
+    async fn bury(&self, message: &LaneMessage, error: TaskError) -> Result<(), PublishError> {
+        let task = Some((&message.work.agent, &message.work.task_id));
+        self.broker.bury(self.delivery, self.lane.as_str(), task, error).await?;
+        metrics::counter!("trilane_dead_letters_total", "lane" => self.lane.to_string()).increment(1);
+        Ok(())
+    }
+
+    /// The classifier has the lane message inside; what it can take from there is not sent twice.
+    async fn hand_in(
+        &self,
+        message: &LaneMessage,
+        result: &TaskResult,
+        is_dead: bool,
+    ) -> Result<(), PublishError> {
+        let slim = TaskResult { decision: None, metadata: Metadata::new(), ..result.clone() };
+        let key = return_key(&message.work);
+        let ended = |result| Ending::Ended { result: Box::new(result), is_dead };
+        match self.give_back(&message.work.agent, &key, ended(slim.clone())).await {
+            Err(PublishError::TooLarge { bytes, most, .. }) => {
+                self.give_back(&message.work.agent, &key, ended(slim.too_large(bytes, most))).await?;
+            }
+            other => other?,
+        }
+        count(result);
+        Ok(())
+    }
+
+    /// Gives the lane message back as it came, and says what became of it.
+    pub(crate) async fn give_back(
+        &self,
+        agent: &AgentName,
+        key: &str,
+        ending: Ending,
+    ) -> Result<(), PublishError> {
+        let returned = Return {
+            message: self.delivery.payload().to_vec(),
+            seal: self.delivery.seal().unwrap_or_default().to_owned(),
+            lane: self.lane.clone(),
+            deliveries: u32::try_from(self.delivery.deliveries).unwrap_or(u32::MAX),
+            ending,
+        };
+        self.broker.hand_in(agent, key, &returned, self.delivery.traceparent()).await.map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use trilane_broker::workers::Workers;
+use trilane_broker::Broker;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 
 /// What a worker is doing, counted as it goes. Cheap to clone.
@@ -47,7 +47,7 @@ impl Drop for InProgress {
 
 /// Beats until `stopped`, then takes the worker's key away.
 pub(crate) async fn beat(
-    workers: Workers,
+    broker: Broker,
     identity: Heartbeat,
     activity: Activity,
     every: Duration,
@@ -57,8 +57,8 @@ pub(crate) async fn beat(
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = interval.tick() => workers.beat(&now(&identity, &activity)).await,
-            () = stopped.cancelled() => return workers.leave(&identity.worker).await,
+            _ = interval.tick() => broker.beat(&now(&identity, &activity)).await,
+            () = stopped.cancelled() => return broker.leave(&identity).await,
         }
     }
 }

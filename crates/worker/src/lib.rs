@@ -6,7 +6,7 @@
 //! * [`verdict`]: what becomes of a task after an attempt, as a pure function
 //! * [`mod@serve`]: the life of a worker process: pull, run, drain
 //!
-//! A task's life is one function, [`mod@serve`]'s `handle`: check, run, decide, conclude.
+//! A task's life is one function, [`mod@serve`]'s `handle`: check the seal, run, decide, conclude.
 
 mod attempt;
 mod conclude;
@@ -16,6 +16,7 @@ pub mod partials;
 pub mod retry;
 pub mod runner;
 pub mod serve;
+mod unseal;
 pub mod verdict;
 
 pub use runner::{Assignment, Completion, RunError, RunErrorKind, Runner};

@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trilane_broker::cancel::Cancellations;
 use trilane_broker::pull::{PullError, Slotted};
-use trilane_broker::workers::WorkersError;
 use trilane_broker::{Broker, ConnectError, Delivery, Role};
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::LaneMessage;
-use trilane_protocol::{Encoding, LaneName, ModelName, Sensitivity, Zone};
+use trilane_protocol::{LaneName, ModelName, Sensitivity, Zone};
 use trilane_service::Config;
 use trilane_service::start::Started;
+use trilane_trust::{Keys, KeysError, Trusted};
 
 use crate::attempt;
 use crate::conclude::Conclusion;
@@ -23,6 +24,7 @@ use crate::heartbeat::{self, Activity};
 use crate::lease;
 use crate::retry;
 use crate::runner::Runner;
+use crate::unseal::{Refused, unseal};
 use crate::verdict::{self, Attempt, Outcome, Verdict};
 
 /// Deliveries beyond `max_attempts` after which a message that was never concluded is taken for poison: it
@@ -51,9 +53,9 @@ pub enum ServeError {
     /// No consumer.
     #[error(transparent)]
     Pull(#[from] PullError),
-    /// No bucket.
+    /// No key to check seals with.
     #[error(transparent)]
-    Workers(#[from] WorkersError),
+    Keys(#[from] KeysError),
 }
 
 /// What every task of this worker shares.
@@ -63,6 +65,8 @@ struct Shared<R> {
     broker: Broker,
     runner: Arc<R>,
     activity: Activity,
+    trusted: Trusted,
+    cancellations: Cancellations,
     /// Fires when the drain's grace time is over.
     drained: CancellationToken,
 }
@@ -82,22 +86,25 @@ pub async fn serve<R: Runner>(
         Zone::Local => Role::LocalWorker,
         Zone::Cloud => Role::CloudWorker,
     };
-    let broker = Broker::connect(&config.nats, role, &identity.worker).await?;
+    let trusted = Keys::new(config.keys_folder()).trusted(&role)?;
+    let broker = Broker::connect(config, role, &identity.worker).await?;
     let puller = broker.pull_lane(&spec.lane, spec.zone).await?;
-    let workers = broker.workers().await?;
     tracing::info!(lane = %spec.lane, worker = identity.worker, slots = spec.slots, "serving");
 
     let slots = Arc::new(Semaphore::new(spec.slots as usize));
     let activity = Activity::default();
     let stopped = CancellationToken::new();
     let every = config.worker.heartbeat();
-    let beating = tokio::spawn(heartbeat::beat(workers, identity, activity.clone(), every, stopped.clone()));
+    let beating =
+        tokio::spawn(heartbeat::beat(broker.clone(), identity, activity.clone(), every, stopped.clone()));
     let shared = Arc::new(Shared {
         spec,
         config: config.clone(),
         broker: broker.clone(),
         runner: Arc::new(runner),
         activity,
+        trusted,
+        cancellations: broker.cancellations(),
         drained: CancellationToken::new(),
     });
     started.readiness.set(true);
@@ -138,34 +145,50 @@ async fn drain<R: Runner>(shared: &Shared<R>, mut tasks: JoinSet<()>) {
     }
 }
 
-/// A task's life: check, run, decide, conclude.
+/// A task's life: check the seal, run, decide, conclude.
 async fn handle<R: Runner>(shared: Arc<Shared<R>>, slotted: Slotted) {
     let Slotted { delivery, slot } = slotted;
     let in_progress = shared.activity.start_task();
     let ack_wait = Duration::from_secs(shared.config.registry.lanes[&shared.spec.lane].ack_wait_s);
     lease::hold(&delivery, ack_wait, async {
-        let Some(message) = read(&shared, &delivery).await else { return };
-        let (verdict, attempt) = judge(&shared, &delivery, &message).await;
-        shared.conclusion(&delivery).carry_out(&message, verdict, attempt).await;
+        match unseal(&shared.trusted, &shared.spec.lane, &delivery, Timestamp::now()) {
+            Ok(message) => {
+                let (verdict, attempt) = judge(&shared, &delivery, &message).await;
+                shared.conclusion(&delivery).carry_out(&message, verdict, attempt).await;
+            }
+            Err(refused) => refuse(&shared, &delivery, refused).await,
+        }
     })
     .await;
     drop(in_progress);
     drop(slot);
 }
 
-/// A lane message that does not read is no task: it is buried, and nobody waits for its result.
-async fn read<R: Runner>(shared: &Shared<R>, delivery: &Delivery) -> Option<LaneMessage> {
-    match Encoding::Msgpack.decode::<LaneMessage>(delivery.payload()) {
-        Ok(message) => Some(message),
-        Err(error) => {
-            tracing::error!(%error, "a lane message does not read; is another version publishing?");
-            let error = TaskError::new("malformed_lane_message", error.to_string());
-            match shared.broker.bury(delivery, shared.spec.lane.as_str(), None, error).await {
-                Ok(()) => drop(delivery.terminate().await),
-                Err(_) => delivery.retry_after(retry::delay(&shared.config.worker, 1, None)).await,
-            }
-            None
-        }
+/// What carries no valid seal is never run.
+async fn refuse<R: Runner>(shared: &Shared<R>, delivery: &Delivery, refused: Refused) {
+    let Refused { message, error } = refused;
+    let conclusion = shared.conclusion(delivery);
+    conclusion.raise(&error).await;
+    if let Some(message) = message {
+        let attempt = first_look(shared, delivery);
+        let verdict = verdict::refused(&message, error, attempt);
+        return conclusion.carry_out(&message, verdict, attempt).await;
+    }
+    match conclusion.keep_refused(error).await {
+        Ok(()) => drop(delivery.terminate().await),
+        Err(_) => delivery.retry_after(retry::delay(&shared.config.worker, 1, None)).await,
+    }
+}
+
+fn first_look<R: Runner>(shared: &Shared<R>, delivery: &Delivery) -> Attempt {
+    let now = Timestamp::now();
+    let deliveries = u32::try_from(delivery.deliveries).unwrap_or(u32::MAX);
+    Attempt {
+        deliveries,
+        max_attempts: shared.config.registry.lanes[&shared.spec.lane].max_attempts,
+        started_at: now,
+        ended_at: now,
+        retry_delay: retry::delay(&shared.config.worker, deliveries, None),
     }
 }
 
@@ -174,23 +197,18 @@ async fn judge<R: Runner>(
     delivery: &Delivery,
     message: &LaneMessage,
 ) -> (Verdict, Attempt) {
-    let started_at = Timestamp::now();
-    let deliveries = u32::try_from(delivery.deliveries).unwrap_or(u32::MAX);
-    let max_attempts = shared.config.registry.lanes[&shared.spec.lane].max_attempts;
-    let mut attempt = Attempt {
-        deliveries,
-        max_attempts,
-        started_at,
-        ended_at: started_at,
-        retry_delay: retry::delay(&shared.config.worker, deliveries, None),
-    };
+    let mut attempt = first_look(shared, delivery);
+    let Attempt { deliveries, max_attempts, started_at, .. } = attempt;
     if let Err(error) = may_run(&shared.spec, message, deliveries, max_attempts) {
         return (verdict::refused(message, error, attempt), attempt);
     }
     let outcome = if message.work.deadline.is_some_and(|deadline| deadline <= started_at) {
         Outcome::DeadlinePassed(message.work.spent.clone())
+    } else if shared.cancellations.has(&message.work).await {
+        Outcome::Cancelled
     } else {
-        attempt::run(&shared.runner, &shared.broker, message, deliveries, &shared.drained).await
+        let cancelled = shared.cancellations.watch(&message.work);
+        attempt::run(&shared.runner, &shared.broker, message, deliveries, &shared.drained, cancelled).await
     };
     if let Outcome::Failed(error) = &outcome {
         attempt.retry_delay = retry::delay(&shared.config.worker, deliveries, error.retry_after);
@@ -237,7 +255,8 @@ fn may_run(
 
 impl<R> Shared<R> {
     fn conclusion<'a>(&'a self, delivery: &'a Delivery) -> Conclusion<'a> {
-        Conclusion { broker: &self.broker, delivery, lane: &self.spec.lane, drained: &self.drained }
+        let WorkerSpec { lane, zone, .. } = &self.spec;
+        Conclusion { broker: &self.broker, delivery, lane, zone: *zone, drained: &self.drained }
     }
 }
 
@@ -247,6 +266,7 @@ fn identity(spec: &WorkerSpec) -> Heartbeat {
     let now = Timestamp::now();
     Heartbeat {
         worker: format!("{}-{:08x}-{pid}", spec.lane, rand::random::<u32>()),
+        zone: spec.zone,
         lane: spec.lane.clone(),
         models: spec.models.clone(),
         state: WorkerState::Ready,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use trilane_protocol::outcome::{TaskError, Timing};
-use trilane_protocol::work::{LaneMessage, Reroute, RerouteCause, Spent};
+use trilane_protocol::work::{LaneMessage, RerouteCause, Spent};
 use trilane_protocol::{Status, TaskResult, Usage, Zone};
 
 use crate::runner::{Completion, RunError, RunErrorKind};
@@ -26,6 +26,8 @@ pub enum Outcome {
     DeadlinePassed(Spent),
     /// The worker stops and the grace time is over.
     Drained,
+    /// Its producer has cancelled it; it has its result already.
+    Cancelled,
 }
 
 /// What becomes of the task.
@@ -36,11 +38,13 @@ pub enum Verdict {
     /// It has its result, and the operator a dead letter.
     ReportAndBury(Box<TaskResult>),
     /// The classifier is to put it on a lane again.
-    Reroute(Box<Reroute>),
+    Reroute(Spent, RerouteCause),
     /// Another attempt, not before this delay is over.
     Retry(Duration),
     /// Another worker, at once.
     HandBack,
+    /// Nothing: it has its result.
+    Over,
 }
 
 /// One attempt.
@@ -62,6 +66,7 @@ pub struct Attempt {
 pub fn verdict(message: &LaneMessage, outcome: Outcome, attempt: Attempt) -> Verdict {
     match outcome {
         Outcome::Drained => Verdict::HandBack,
+        Outcome::Cancelled => Verdict::Over,
         Outcome::DeadlinePassed(used) => {
             let error = TaskError::new("deadline_passed", "the deadline passed before there was an answer");
             Verdict::Report(Box::new(without_answer(message, attempt, Status::Expired, error, &used)))
@@ -75,7 +80,7 @@ fn completed(message: &LaneMessage, completion: Completion, attempt: Attempt) ->
     let spent = spent(message, attempt, completion.usage, completion.cost_usd);
     match &message.work.step {
         Some(step) if !step.is_last() => {
-            reroute(message, spent, RerouteCause::StepDone { text: completion.text })
+            Verdict::Reroute(spent, RerouteCause::StepDone { text: completion.text })
         }
         Some(_) | None => Verdict::Report(Box::new(TaskResult {
             status: Status::Done,
@@ -97,12 +102,12 @@ fn failed(message: &LaneMessage, error: &RunError, attempt: Attempt) -> Verdict 
     let may_move = message.work.hop < MAX_HOPS;
     match error.kind {
         RunErrorKind::LaneUnable if may_move && message.decision.zone == Zone::Cloud => {
-            reroute(message, spent, RerouteCause::Degrade { reason: reason() })
+            Verdict::Reroute(spent, RerouteCause::Degrade { reason: reason() })
         }
         RunErrorKind::Permanent
             if may_move && error.code == PROMPT_TOO_LONG && message.work.model.is_none() =>
         {
-            reroute(message, spent, RerouteCause::Escalate { reason: reason() })
+            Verdict::Reroute(spent, RerouteCause::Escalate { reason: reason() })
         }
         RunErrorKind::Transient | RunErrorKind::LaneUnable | RunErrorKind::Cancelled
             if attempt.deliveries < attempt.max_attempts =>
@@ -126,13 +131,6 @@ pub fn refused(message: &LaneMessage, error: TaskError, attempt: Attempt) -> Ver
 /// What the task has used with this attempt. Each delivery is an attempt.
 pub(crate) fn spent(message: &LaneMessage, attempt: Attempt, usage: Usage, cost_usd: f64) -> Spent {
     message.work.spent.plus(attempt.deliveries, usage, cost_usd)
-}
-
-fn reroute(message: &LaneMessage, spent: Spent, cause: RerouteCause) -> Verdict {
-    let mut work = message.work.clone();
-    work.hop += 1;
-    work.spent = spent;
-    Verdict::Reroute(Box::new(Reroute { work, lane: message.decision.lane.clone(), cause }))
 }
 
 fn without_answer(
@@ -238,7 +236,8 @@ mod tests {
             Verdict::ReportAndBury(_) => "bury",
             Verdict::Retry(_) => "retry",
             Verdict::HandBack => "hand back",
-            Verdict::Reroute(reroute) => match reroute.cause {
+            Verdict::Over => "over",
+            Verdict::Reroute(_, cause) => match cause {
                 RerouteCause::Degrade { .. } => "degrade",
                 RerouteCause::Escalate { .. } => "escalate",
                 RerouteCause::StepDone { .. } => "next step",

@@ -13,7 +13,7 @@
 
 mod child;
 mod log;
-mod nats;
+pub(crate) mod nats;
 mod plan;
 mod ready;
 mod restart;
@@ -209,11 +209,12 @@ impl Fleet<'_> {
     /// Workers first: a classifier that starts before them would think that nobody serves the cloud lane, and
     /// keep its tasks at home.
     async fn bring_up(&mut self, plan: &Plan) -> anyhow::Result<(Broker, Vec<Heartbeat>)> {
+        let keys = nats::make_keys(self.config)?;
         if self.args.nats.is_none() {
             nats::check_address(self.config).await?;
             let program = nats::program(self.config).await?;
             models::fetch_missing(self.config).await?;
-            let server = nats::child(self.config, self.store, program)?;
+            let server = nats::child(self.config, self.store, &keys, program)?;
             self.server.keep(server);
         } else {
             models::fetch_missing(self.config).await?;

@@ -1,15 +1,18 @@
 //! The server: where it listens, how it is configured, and when it answers.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use trilane_broker::{Broker, ConnectError, Role};
 use trilane_service::Config;
+use trilane_trust::Keys;
 
 use super::child::ChildSpec;
-use super::store::Store;
+use super::store::{ACCOUNTS_FILE, Store};
 use crate::doctor::facts::{Address, Port, address_of, who_answers};
 use crate::provision;
 
@@ -76,14 +79,61 @@ pub(super) async fn program(config: &Config) -> anyhow::Result<PathBuf> {
     fetched.context("cannot fetch nats-server; name one that is installed in `nats.server`")
 }
 
+/// Makes the keys that are missing. Clients without credentials are let in only where nobody else can reach the server.
+pub(super) fn make_keys(config: &Config) -> anyhow::Result<Keys> {
+    let keys = Keys::new(config.keys_folder());
+    keys.init(&config.zones(), lets_strangers_in(config))?;
+    Ok(keys)
+}
+
+/// Whether clients without credentials may publish tasks.
+pub(crate) fn lets_strangers_in(config: &Config) -> bool {
+    let is_loopback = address(config).is_ok_and(|address| is_loopback(&address.host));
+    config.security.anonymous_producers && is_loopback
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
 /// The server as a process, with its configuration written.
-pub(super) fn child(config: &Config, store: &Store, program: PathBuf) -> anyhow::Result<ChildSpec> {
+pub(super) fn child(
+    config: &Config,
+    store: &Store,
+    keys: &Keys,
+    program: PathBuf,
+) -> anyhow::Result<ChildSpec> {
     let file = store.nats_config();
+    let accounts = keys.accounts_file();
+    let copy = store.accounts();
+    std::fs::copy(&accounts, &copy).with_context(|| format!("cannot copy {}", accounts.display()))?;
     let text = server_config(config, &address(config)?, store)?;
     std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    let mut variables = Vec::new();
+    if config.nats.encrypt_at_rest {
+        variables.push((STORE_KEY.to_owned(), keys.store_key()?));
+    }
     let arguments = vec!["-c".into(), file.into()];
-    Ok(ChildSpec { name: "nats-server".into(), program, arguments, variables: Vec::new() })
+    Ok(ChildSpec { name: "nats-server".into(), program, arguments, variables })
 }
+
+/// Lets a server that `trilane up` has started read its accounts anew; says whether there is one.
+///
+/// # Errors
+/// Files that cannot be written.
+pub(crate) fn reload(config: &Config, keys: &Keys) -> anyhow::Result<bool> {
+    let folder = &config.paths.data;
+    let Ok(text) = std::fs::read_to_string(folder.join(PID_FILE)) else { return Ok(false) };
+    let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else { return Ok(false) };
+    std::fs::copy(keys.accounts_file(), folder.join(ACCOUNTS_FILE)).context("cannot copy the accounts")?;
+    Ok(kill_process(pid, Signal::HUP).is_ok())
+}
+
+/// Names the key of the server's files to it.
+const STORE_KEY: &str = "TRILANE_STORE_KEY";
+
+/// Where the server writes its process id, inside the folder of `trilane up`.
+const PID_FILE: &str = "nats.pid";
 
 /// Connects, to a server that was started just now as soon as it answers.
 pub(super) async fn connect(config: &Config, runs_already: bool) -> anyhow::Result<Broker> {
@@ -119,14 +169,35 @@ fn server_config(config: &Config, address: &Address, store: &Store) -> anyhow::R
     let folder = store.jetstream();
     let folder = quoted(folder.to_str().context("`paths.data`: expected a path in UTF-8")?)?;
     let file_bytes = file_store_bytes(config);
+    let pid_file = quoted(store.file(PID_FILE).to_str().context("`paths.data`: expected a path in UTF-8")?)?;
+    let encryption = match config.nats.encrypt_at_rest {
+        true => format!("  key: ${STORE_KEY}\n  cipher: chachapoly\n"),
+        false => String::new(),
+    };
+    let tls = tls_config(config)?;
     Ok(format!(
         "# Written by `trilane up` at each start; changes are lost.\n\
          listen: {listen}\n\
          server_name: trilane\n\
          max_payload: {MAX_PAYLOAD_BYTES}\n\
          jetstream {{\n  store_dir: {folder}\n  sync_interval: \"1s\"\n  max_memory_store: {MEMORY_STORE_BYTES}\n  \
-         max_file_store: {file_bytes}\n}}\n"
+         max_file_store: {file_bytes}\n{encryption}}}\n{tls}pid_file: {pid_file}\ninclude \"{ACCOUNTS_FILE}\"\n"
     ))
+}
+
+/// Certificates, where they are given; clients then need none of their own.
+fn tls_config(config: &Config) -> anyhow::Result<String> {
+    let tls = &config.nats.tls;
+    if tls.server_cert.as_os_str().is_empty() {
+        return Ok(String::new());
+    }
+    let path = |path: &Path| -> anyhow::Result<String> {
+        let path =
+            std::path::absolute(path).with_context(|| format!("`nats.tls`: no path: {}", path.display()))?;
+        Ok(serde_json::to_string(path.to_str().context("`nats.tls`: expected paths in UTF-8")?)?)
+    };
+    let (cert, key) = (path(&tls.server_cert)?, path(&tls.server_key)?);
+    Ok(format!("tls {{\n  cert_file: {cert}\n  key_file: {key}\n}}\n"))
 }
 
 /// The server takes a stream only where its bound still fits, so it is told room for all of them.
@@ -161,8 +232,33 @@ mod tests {
             text.contains(folder.path().to_str().unwrap()) && text.contains("max_payload: 4194304"),
             "{text}"
         );
-        assert!(!text.contains("http") && !text.contains("cluster"), "{text}");
+        assert!(!text.contains("http") && !text.contains("cluster") && !text.contains("tls"), "{text}");
+        assert!(text.contains("include \"accounts.conf\"") && !text.contains("chachapoly"), "{text}");
         assert!(file_store_bytes(&config) > 17 << 30);
+    }
+
+    #[test]
+    fn files_are_encrypted_and_certificates_shown_where_the_configuration_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let mut config = config("nats://127.0.0.1:4300");
+        config.nats.encrypt_at_rest = true;
+        config.nats.tls.server_cert = "/etc/c.pem".into();
+        config.nats.tls.server_key = "/etc/k.pem".into();
+        let text = server_config(&config, &address(&config).unwrap(), &store).unwrap();
+        assert!(text.contains("key: $TRILANE_STORE_KEY") && text.contains("cipher: chachapoly"), "{text}");
+        assert!(
+            text.contains("cert_file: \"/etc/c.pem\"") && text.contains("key_file: \"/etc/k.pem\""),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn strangers_are_let_in_on_loopback_only() {
+        for (host, expected) in [("127.0.0.1", true), ("localhost", true), ("::1", true), ("0.0.0.0", false)]
+        {
+            assert_eq!(is_loopback(host), expected, "{host}");
+        }
     }
 
     #[tokio::test]

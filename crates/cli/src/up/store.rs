@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+/// The server's accounts, beside its configuration.
+pub(super) const ACCOUNTS_FILE: &str = "accounts.conf";
+
 /// The folder, locked while this lives. The lock goes with the process, however it ends.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -48,7 +51,17 @@ impl Store {
 
     /// The server's configuration.
     pub(super) fn nats_config(&self) -> PathBuf {
-        self.folder.join("nats.conf")
+        self.file("nats.conf")
+    }
+
+    /// What it includes: who may do what.
+    pub(super) fn accounts(&self) -> PathBuf {
+        self.file(ACCOUNTS_FILE)
+    }
+
+    /// A file of this folder.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 }
 

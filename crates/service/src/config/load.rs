@@ -101,6 +101,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
     let config = Config {
         registry: registry.check()?,
         nats: raw.nats,
+        security: raw.security,
         streams: raw.streams,
         limits: raw.limits,
         paths: raw.paths,
@@ -117,7 +118,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
 
 /// The numbers that would break a promise or hang a process when out of range.
 fn check_numbers(config: &Config) -> Result<(), ConfigError> {
-    let rules: [(&str, bool, &str); 10] = [
+    let rules: [(&str, bool, &str); 13] = [
         (
             "policy.good_enough",
             (0.0..=1.0).contains(&config.policy.good_enough),
@@ -128,6 +129,23 @@ fn check_numbers(config: &Config) -> Result<(), ConfigError> {
             "streams.results_max_age_s",
             config.streams.results_max_age_s > config.limits.max_deadline_s,
             "must be longer than limits.max_deadline_s, or a task could be answered twice",
+        ),
+        (
+            "security.seal_valid_s",
+            config.security.seal_valid_s >= config.limits.max_deadline_s,
+            "must not be shorter than limits.max_deadline_s, or a task could end while it may still wait",
+        ),
+        (
+            "streams.results_max_age_s",
+            config.streams.results_max_age_s > config.security.seal_valid_s,
+            "must be longer than security.seal_valid_s, or a task could be answered twice",
+        ),
+        (
+            "nats.tls",
+            config.nats.tls.cert.as_os_str().is_empty() == config.nats.tls.key.as_os_str().is_empty()
+                && config.nats.tls.server_cert.as_os_str().is_empty()
+                    == config.nats.tls.server_key.as_os_str().is_empty(),
+            "a certificate and its key are given together",
         ),
         ("streams.replicas", matches!(config.streams.replicas, 1 | 3 | 5), "expected 1, 3 or 5"),
         ("worker.heartbeat_s", config.worker.heartbeat_s > 0, "expected 1 or more"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use trilane_protocol::limits::TaskLimits;
-use trilane_protocol::{AgentName, LaneName, ModelName};
+use trilane_protocol::{AgentName, LaneName, ModelName, Zone};
 use trilane_routing::policy::Policy;
 use trilane_routing::raw::{RawAgent, RawModel};
 use trilane_routing::registry::{Lane, Provider, Registry};
@@ -23,6 +23,8 @@ pub use load::{ConfigError, DEFAULT_TOML, EXIT_BAD_CONFIG, load, load_from};
 pub struct Config {
     /// The queue's server.
     pub nats: Nats,
+    /// Who may do what.
+    pub security: Security,
     /// Bounds of the streams.
     pub streams: Streams,
     /// Bounds of one task.
@@ -51,6 +53,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 struct RawConfig {
     nats: Nats,
+    security: Security,
     streams: Streams,
     limits: TaskLimits,
     paths: Paths,
@@ -79,6 +82,55 @@ pub struct Nats {
     pub connect_timeout_s: u64,
     /// Seconds until a publish without acknowledgement is repeated.
     pub publish_timeout_s: u64,
+    /// Whether the server that `trilane up` starts encrypts its files.
+    pub encrypt_at_rest: bool,
+    /// Certificates.
+    pub tls: Tls,
+}
+
+/// Certificates, as PEM files; an empty path is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Whose certificates of the server are trusted. With it, no connection goes without TLS.
+    pub ca: PathBuf,
+    /// What this process shows the server.
+    pub cert: PathBuf,
+    /// The key of that.
+    pub key: PathBuf,
+    /// What the server that `trilane up` starts shows.
+    pub server_cert: PathBuf,
+    /// The key of that.
+    pub server_key: PathBuf,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Security {
+    /// The folder of keys; empty: `keys` inside `paths.data`. Use [`Config::keys_folder`].
+    pub keys: PathBuf,
+    /// The agent whose key a producer connects with; empty: the operator's own producer.
+    pub agent: Option<AgentName>,
+    /// Whether the server that `trilane up` starts lets clients without credentials publish tasks.
+    pub anonymous_producers: bool,
+    /// Seconds that a lane message may be run after it was put on its lane.
+    pub seal_valid_s: u64,
+}
+
+impl Config {
+    /// Where the keys lie.
+    pub fn keys_folder(&self) -> PathBuf {
+        match self.security.keys.as_os_str().is_empty() {
+            true => self.paths.data.join("keys"),
+            false => self.security.keys.clone(),
+        }
+    }
+
+    /// The lanes with their zones.
+    pub fn zones(&self) -> BTreeMap<LaneName, Zone> {
+        self.registry.lanes.iter().map(|(name, lane)| (name.clone(), lane.zone)).collect()
+    }
 }
 
 /// Bounds of the streams.
@@ -99,6 +151,8 @@ pub struct Streams {
     pub lane_max_messages: i64,
     /// Bytes that all lanes of one zone hold together.
     pub lane_max_bytes: i64,
+    /// Bytes of tasks that are not due yet.
+    pub later_max_bytes: u64,
     /// Seconds that results are kept.
     pub results_max_age_s: u64,
     /// Bytes of results.

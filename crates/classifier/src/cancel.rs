@@ -1,0 +1,73 @@
+//! Ends what producers cancel: the result first, then every worker is told.
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use trilane_broker::Delivery;
+use trilane_broker::publish::PublishError;
+use trilane_broker::pull::Slotted;
+use trilane_broker::results::Reported;
+use trilane_protocol::outcome::{TaskError, Timing};
+use trilane_protocol::{AgentName, Encoding, Status, TaskId, TaskResult, Usage, subjects};
+
+use crate::shared::Shared;
+
+impl Shared {
+    /// Takes cancellations until the channel closes.
+    pub(crate) async fn take_cancels(&self, mut messages: mpsc::Receiver<Slotted>) {
+        while let Some(Slotted { delivery, slot }) = messages.recv().await {
+            match self.cancel(&delivery).await {
+                Ok(()) => drop(delivery.ack().await),
+                Err(error) => {
+                    tracing::warn!(%error, "a task is not cancelled yet; trying again");
+                    delivery.retry_after(self.delay(delivery.deliveries)).await;
+                }
+            }
+            drop(slot);
+        }
+    }
+
+    async fn cancel(&self, delivery: &Delivery) -> Result<(), PublishError> {
+        let Some((agent, task_id)) = subjects::cancelled_task(&delivery.source.subject) else {
+            tracing::warn!("a cancellation names no task; publish on cancel.<agent>.<task id>");
+            return Ok(());
+        };
+        let result = cancelled(agent.clone(), task_id.clone());
+        let reported = self.broker.report(&result, Encoding::Json, delivery.traceparent()).await?;
+        if reported == Reported::AlreadyThere && !self.is_cancelled(&agent, &task_id).await {
+            tracing::info!(%task_id, %agent, "a task had ended before it was cancelled");
+            return Ok(());
+        }
+        self.broker.announce_cancelled(&agent, &task_id).await?;
+        tracing::info!(%task_id, %agent, "a task is cancelled");
+        metrics::counter!("trilane_tasks_total", "lane" => subjects::INTAKE, "outcome" => "cancelled")
+            .increment(1);
+        Ok(())
+    }
+
+    /// Whether the result that a task has says that it was cancelled.
+    pub(crate) async fn is_cancelled(&self, agent: &AgentName, task_id: &TaskId) -> bool {
+        let found = self.broker.result(agent, task_id).await;
+        matches!(found, Ok(Some(result)) if result.status == Status::Cancelled)
+    }
+}
+
+/// Nobody here knows the task, or whether there is one. What a call has cost meanwhile is in the ledger.
+fn cancelled(agent: AgentName, task_id: TaskId) -> TaskResult {
+    TaskResult {
+        task_id,
+        agent,
+        status: Status::Cancelled,
+        text: None,
+        finish: None,
+        error: Some(TaskError::new("cancelled", "its producer has cancelled it")),
+        lane: None,
+        model: None,
+        usage: Usage::default(),
+        cost_usd: 0.0,
+        timing_ms: Timing::default(),
+        attempts: 0,
+        decision: None,
+        metadata: trilane_protocol::task::Metadata::new(),
+        finished_at: Timestamp::now(),
+    }
+}

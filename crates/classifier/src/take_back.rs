@@ -1,0 +1,141 @@
+//! What workers hand back. Everything is taken from the lane message inside, and only where its seal is ours: a worker
+//! can say how its task ended, and nothing about any other.
+
+use jiff::Timestamp;
+use trilane_broker::Delivery;
+use trilane_broker::dead::Dying;
+use trilane_broker::publish::PublishError;
+use trilane_broker::results::Reported;
+use trilane_protocol::alert::Alert;
+use trilane_protocol::outcome::{TaskError, Timing};
+use trilane_protocol::work::{LaneMessage, Return};
+use trilane_protocol::{AgentName, Encoding, LaneName, Status, TaskResult, Work, subjects};
+use trilane_trust::Seal;
+
+use crate::shared::Shared;
+
+/// A message that was not handed back by anybody who had it from a lane.
+pub(crate) struct Forged {
+    pub(crate) lane: Option<LaneName>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) error: TaskError,
+}
+
+impl Shared {
+    /// Reads what a worker has handed back.
+    pub(crate) fn read_return(
+        &self,
+        delivery: &Delivery,
+        agent: &AgentName,
+        now: Timestamp,
+    ) -> Result<(Return, LaneMessage), Forged> {
+        let returned: Return = Encoding::Msgpack.decode(delivery.payload()).map_err(|error| Forged {
+            lane: None,
+            payload: delivery.payload().to_vec(),
+            error: TaskError::new("malformed_return", error.to_string()),
+        })?;
+        let seal = Seal::read(&returned.seal);
+        let verified = self.trusted.verify(seal.as_ref(), &returned.lane, &returned.message, now);
+        let read = verified.map_err(|error| TaskError::new(error.code(), error.to_string())).and_then(|()| {
+            let message: LaneMessage = Encoding::Msgpack
+                .decode(&returned.message)
+                .map_err(|error| TaskError::new("malformed_lane_message", error.to_string()))?;
+            let is_its_own = message.decision.lane == returned.lane && message.work.agent == *agent;
+            is_its_own.then_some(message).ok_or_else(|| {
+                TaskError::new(
+                    "forged_return",
+                    "the subject or the lane is not that of the lane message inside",
+                )
+            })
+        });
+        match read {
+            Ok(message) => Ok((returned, message)),
+            Err(error) => Err(Forged { lane: Some(returned.lane), payload: returned.message, error }),
+        }
+    }
+
+    /// Keeps what was forged for the operator, and tells whoever listens.
+    pub(crate) async fn refuse_forged(
+        &self,
+        delivery: &Delivery,
+        forged: Forged,
+    ) -> Result<(), PublishError> {
+        let Forged { lane, payload, error } = forged;
+        let place = lane.as_ref().map_or(subjects::INTAKE, LaneName::as_str);
+        tracing::error!(place, code = error.code, "something was handed back that was never on a lane");
+        self.broker.alert(&Alert::new(&error.code, place, error.message.clone(), Timestamp::now())).await;
+        self.broker.keep_letter(Dying { delivery, payload: &payload, place, task: None, error }).await?;
+        metrics::counter!("trilane_dead_letters_total", "lane" => place.to_owned()).increment(1);
+        Ok(())
+    }
+
+    /// Ends a task of a worker that writes no results itself.
+    pub(crate) async fn end(
+        &self,
+        delivery: &Delivery,
+        returned: &Return,
+        message: LaneMessage,
+        result: TaskResult,
+        is_dead: bool,
+    ) -> Result<(), PublishError> {
+        let (agent, task_id) = (message.work.agent.clone(), message.work.task_id.clone());
+        let (lane, encoding) = (message.decision.lane.clone(), message.work.encoding);
+        let bury = async |error: TaskError| {
+            let task = Some((&agent, &task_id));
+            let dying = Dying { delivery, payload: &returned.message, place: lane.as_str(), task, error };
+            metrics::counter!("trilane_dead_letters_total", "lane" => lane.to_string()).increment(1);
+            self.broker.keep_letter(dying).await
+        };
+        let result = bound(result, message);
+        if is_dead {
+            let error = result.error.clone();
+            bury(error.unwrap_or_else(|| TaskError::new("failed", "no reason was given"))).await?;
+        }
+        let reported = self.broker.report(&result, encoding, delivery.traceparent()).await?;
+        let is_first = delivery.deliveries == 1 && returned.deliveries == 1;
+        if reported == Reported::AlreadyThere && is_first && !self.is_cancelled(&agent, &task_id).await {
+            bury(id_reused()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The result of a task that its worker would not run although its seal holds.
+pub(crate) fn refused(work: &Work, error: TaskError) -> TaskResult {
+    TaskResult {
+        task_id: work.task_id.clone(),
+        agent: work.agent.clone(),
+        status: Status::Failed,
+        text: None,
+        finish: None,
+        error: Some(error),
+        lane: None,
+        model: None,
+        usage: work.spent.usage,
+        cost_usd: work.spent.cost_usd,
+        timing_ms: Timing::default(),
+        attempts: work.spent.attempts,
+        decision: None,
+        metadata: work.metadata.clone(),
+        finished_at: Timestamp::now(),
+    }
+}
+
+/// The result with everything that is not the worker's to say taken from the lane message.
+fn bound(result: TaskResult, message: LaneMessage) -> TaskResult {
+    let LaneMessage { work, decision } = message;
+    TaskResult {
+        task_id: work.task_id,
+        agent: work.agent,
+        lane: Some(decision.lane.clone()),
+        model: Some(decision.model.clone()),
+        decision: Some(decision),
+        metadata: work.metadata,
+        ..result
+    }
+}
+
+fn id_reused() -> TaskError {
+    let text = "another task of this agent has used the id; its result stands, and this answer is dropped";
+    TaskError::new("id_reused", text)
+}

@@ -1,0 +1,64 @@
+//! Every stream, consumer and bucket name, in one place: what exists is the broker's, who may touch it is permissions'.
+
+use crate::decision::Zone;
+use crate::names::LaneName;
+use crate::task::Priority;
+
+/// The intake.
+pub const TASKS: &str = "TASKS";
+/// What workers hand back to the classifier.
+pub const RETURNS: &str = "RETURNS";
+/// Tasks that are not due yet.
+pub const LATER: &str = "LATER";
+/// Tasks for the lanes of the local zone.
+pub const LANE_LOCAL: &str = "LANE_LOCAL";
+/// Tasks for the lanes of the cloud zone.
+pub const LANE_CLOUD: &str = "LANE_CLOUD";
+/// One result for each task.
+pub const RESULTS: &str = "RESULTS";
+/// The routing log.
+pub const ROUTES: &str = "ROUTES";
+/// Dead letters.
+pub const DEAD: &str = "DEAD";
+/// What producers no longer want.
+pub const CANCELS: &str = "CANCELS";
+/// Cancelled tasks, by the hash of their name, for workers.
+pub const CANCELLED: &str = "CANCELLED";
+/// What cloud calls may cost and have cost.
+pub const LEDGER: &str = "LEDGER";
+/// What the server says of messages that it has given up.
+pub const ADVISORIES: &str = "ADVISORIES";
+
+/// The classifiers' consumer of [`TASKS`].
+pub const CLASSIFY: &str = "classify";
+/// The classifiers' consumer of [`RETURNS`].
+pub const TAKE_BACK: &str = "take_back";
+/// The classifiers' consumer of [`LATER`].
+pub const DUE: &str = "due";
+/// The classifiers' consumer of [`CANCELS`].
+pub const CANCEL: &str = "cancel";
+/// The monitors' consumer of [`ADVISORIES`].
+pub const JANITOR: &str = "janitor";
+
+/// The bucket of signs of life.
+pub const WORKERS: &str = "workers";
+/// The bucket of pipelines under way.
+pub const PIPELINES: &str = "pipelines";
+
+/// The stream that holds a zone's lanes.
+pub fn stream_of(zone: Zone) -> &'static str {
+    match zone {
+        Zone::Local => LANE_LOCAL,
+        Zone::Cloud => LANE_CLOUD,
+    }
+}
+
+/// The consumer of one lane and priority.
+pub fn consumer_of(lane: &LaneName, priority: Priority) -> String {
+    format!("{lane}_{}", priority.as_str())
+}
+
+/// The stream behind a bucket.
+pub fn bucket_stream(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
