@@ -31,7 +31,7 @@ impl World {
         let state = |served: &[_]| LaneState { served: served.to_vec(), slots: 4, ..LaneState::default() };
         let lanes = registry.lanes.iter().map(|(name, lane)| (name.clone(), state(&lane.models))).collect();
         let agent = Agent { model: ModelChoice::Auto, sensitivity: None, system_prompt: None };
-        Self { registry, policy, fleet: FleetState { lanes }, agent }
+        Self { registry, policy, fleet: FleetState { lanes, ..FleetState::default() }, agent }
     }
 
     pub(crate) fn lane(&mut self, name: &str) -> &mut LaneState {
