@@ -51,7 +51,9 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 trilane \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/trilane trilane \
-    && install -d -o trilane -g trilane /var/lib/trilane/models
+    && install -d -o trilane -g trilane /var/lib/trilane/models /var/lib/trilane/keys \
+    && for role in server classifier local cloud monitor observer producer admin agents; do \
+        install -d -o trilane -g trilane -m 700 "/var/lib/trilane/keys/$role"; done
 COPY --from=build /build/bin/ /usr/local/bin/
 ENV TRILANE__PATHS__MODELS=/var/lib/trilane/models
 USER 10001:10001

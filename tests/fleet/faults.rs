@@ -1,5 +1,6 @@
 //! Failures, crashes and restarts: nothing is lost, nothing is answered twice.
 
+use futures_util::StreamExt;
 use serde_json::json;
 use trilane_protocol::Status;
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
@@ -153,4 +154,26 @@ async fn a_full_lane_slows_the_classifier_and_loses_nothing() {
     for id in ids {
         assert_eq!(fleet.result("sample", &id).await.status, Status::Done);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_was_in_flight_at_too_many_workers_is_poison() {
+    let config = "[lanes.local-fast]\nmax_attempts = 1\n";
+    let mut fleet = FleetBuilder::new().config(config).without_worker("local-fast").start().await;
+    let id = fleet.submit("sample", json!({"prompt": "x", "complexity": 0.1})).await;
+    // What workers leave behind that die with it, as the server counts.
+    let lane = fleet.nats.get_stream("LANE_LOCAL").await.unwrap();
+    let consumer: async_nats::jetstream::consumer::PullConsumer =
+        lane.get_consumer("local-fast_normal").await.unwrap();
+    for delivery in 1..=7 {
+        let mut messages = consumer.messages().await.unwrap();
+        let message = messages.next().await.unwrap().unwrap();
+        assert_eq!(message.info().unwrap().delivered, delivery);
+        message.ack_with(async_nats::jetstream::AckKind::Nak(None)).await.unwrap();
+    }
+    fleet.start_worker("local-fast", 1).await;
+    let result = fleet.result("sample", &id).await;
+    assert_eq!((result.status, result.error.unwrap().code.as_str()), (Status::Failed, "poison_task"));
+    assert!(fleet.runners["local-fast"].seen().is_empty());
+    assert_eq!(fleet.nats.get_stream("DEAD").await.unwrap().get_info().await.unwrap().state.messages, 1);
 }

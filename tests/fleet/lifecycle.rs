@@ -3,7 +3,7 @@
 use serde_json::json;
 use trilane_protocol::chain::RouteSegment;
 use trilane_protocol::decision::Reason;
-use trilane_protocol::{Encoding, Status, TaskResult, Zone};
+use trilane_protocol::{Encoding, Priority, Status, TaskResult, Zone};
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,6 +124,27 @@ async fn a_thousand_tasks_through_two_classifiers_are_answered_once_each() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn high_goes_first_and_low_does_not_starve() {
+    let fleet = FleetBuilder::new().slots(1).start().await;
+    let lane = "local-fast".parse().unwrap();
+    fleet.broker.pause(&lane, Zone::Local, std::time::Duration::from_secs(3600)).await.unwrap();
+    let task = |priority: &str| json!({"prompt": priority, "complexity": 0.1, "priority": priority});
+    fleet.submit("sample", task("low")).await;
+    for _ in 0..60 {
+        fleet.submit("sample", task("high")).await;
+    }
+    eventually("all wait", || async {
+        (fleet.broker.depth(&lane, Zone::Local).await.unwrap().waiting == 61).then_some(())
+    })
+    .await;
+    fleet.broker.resume(&lane, Zone::Local).await.unwrap();
+    let runner = fleet.runners["local-fast"].clone();
+    let seen = eventually("all ran", || async { Some(runner.seen()).filter(|seen| seen.len() == 61) }).await;
+    let low = seen.iter().position(|work| work.priority == Priority::Low).unwrap();
+    assert!((1..60).contains(&low), "the low one ran as number {low} of 61");
 }
 
 /// Decisions in the routing log, all segments together.

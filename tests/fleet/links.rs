@@ -39,6 +39,9 @@ const CLIENT_FEATURES: [&str; 6] = [
     "tokio-tungstenite feature \"connect\"",
 ];
 
+/// A binary for those who work on the fleet; no image and no host has it.
+const DEVELOPMENT_TOOL: &str = "trilane-drill";
+
 /// What makes a crate do I/O instead of deciding.
 const IMPURE: [&str; 6] = ["tokio", "async-nats", "async-std", "smol", "mio", "socket2"];
 
@@ -114,6 +117,7 @@ fn the_contract_and_the_routing_are_pure() {
 fn only_the_broker_names_nats() {
     let mut naming = naming("async-nats");
     assert!(naming.remove("trilane-testkit").is_some(), "the testkit has a client of its own");
+    assert!(naming.remove("trilane-drill").is_some(), "so has the drill, which audits the broker");
     assert_eq!(naming.remove("trilane-tests"), Some(["dev".to_owned()].into()));
     assert_eq!(naming, [("trilane-broker".to_owned(), ["normal".to_owned()].into())].into());
 }
@@ -121,7 +125,9 @@ fn only_the_broker_names_nats() {
 #[test]
 fn no_binary_links_the_testkit() {
     let all_dev = |kinds: &BTreeSet<String>| kinds.iter().all(|kind| kind == "dev");
-    let linking: Vec<_> =
-        naming("trilane-testkit").into_iter().filter(|(_, kinds)| !all_dev(kinds)).collect();
+    let mut testkit = naming("trilane-testkit");
+    assert!(testkit.remove(DEVELOPMENT_TOOL).is_some());
+    let linking: Vec<_> = testkit.into_iter().filter(|(_, kinds)| !all_dev(kinds)).collect();
     assert_eq!(linking, []);
+    assert_eq!(naming(DEVELOPMENT_TOOL), BTreeMap::new(), "nobody links the drill");
 }

@@ -5,6 +5,9 @@
 mod any_client;
 mod attacks;
 mod bad_input;
+mod canary;
+mod cancelling;
+mod dead_letters;
 mod faults;
 mod janitor;
 mod lifecycle;
@@ -13,10 +16,16 @@ mod old_server;
 mod pipelines;
 mod privacy;
 mod processes;
+mod producer;
 mod providers;
 mod real_model;
 mod schedule;
 mod seal;
+mod spend;
 mod streamed;
 mod topology;
 mod transport;
+
+#[expect(dead_code, reason = "the script has words that only other tests use")]
+#[path = "../../crates/providers/tests/chat/server.rs"]
+mod scripted_http;

@@ -1,7 +1,9 @@
 //! Pipelines: each step routed on its own, and private once is private ever after.
 
+use futures_util::StreamExt;
 use serde_json::json;
-use trilane_protocol::{AgentName, Status, TaskId, Zone};
+use trilane_protocol::work::{Ending, LaneMessage, RerouteCause, Return, Spent};
+use trilane_protocol::{AgentName, Encoding, Sensitivity, Status, TaskId, Zone};
 use trilane_testkit::{FleetBuilder, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,6 +125,43 @@ async fn a_late_answer_does_not_reach_the_pipeline_that_has_its_id_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_s_word_does_not_make_a_private_pipeline_public() {
+    let fleet = FleetBuilder::new().start().await;
+    let task = json!({
+        "prompt": "x",
+        "steps": [
+            {"name": "a", "prompt": "wait here", "sensitivity": "private", "complexity": 0.99},
+            {"name": "b", "prompt": "Format: {{steps.a.text}}", "complexity": 0.99},
+        ],
+    });
+    let id = fleet.submit("sample", task).await;
+    let deep = fleet.runners["local-deep"].clone();
+    let work = eventually("the private step runs", || async { deep.seen().into_iter().next() }).await;
+    assert_eq!(work.sensitivity, Some(Sensitivity::Private));
+    let lane = fleet.nats.get_stream("LANE_LOCAL").await.unwrap();
+    let message = lane.get_raw_message(1).await.unwrap();
+    let mut lowered: LaneMessage = Encoding::Msgpack.decode(&message.payload).unwrap();
+    lowered.work.sensitivity = Some(Sensitivity::Public);
+    let cause = RerouteCause::StepDone { text: "PRIVATE".into() };
+    let returned = Return {
+        message: Encoding::Msgpack.encode(&lowered),
+        seal: message.headers.get("Trilane-Seal").unwrap().to_string(),
+        lane: "local-deep".parse().unwrap(),
+        deliveries: 1,
+        ending: Ending::Reroute { spent: Spent::default(), cause },
+    };
+    let payload = Encoding::Msgpack.encode(&returned).into();
+    fleet.nats.publish("reroute.sample", payload).await.unwrap().await.unwrap();
+    let dead = fleet.nats.get_stream("DEAD").await.unwrap();
+    eventually("it is refused", || async { dead.direct_get_last_for_subject("dead.local-deep").await.ok() })
+        .await;
+    deep.release();
+    let result = fleet.result("sample", &id).await;
+    assert_eq!(result.text.as_deref(), Some("echo: Format: echo: wait here"));
+    assert!(fleet.runners["cloud"].seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_finished_pipeline_is_forgotten() {
     let fleet = FleetBuilder::new().start().await;
     let task = json!({"id": "p", "prompt": "x", "steps": [{"name": "a", "prompt": "{{input}}"}]});
@@ -133,4 +172,39 @@ async fn a_finished_pipeline_is_forgotten() {
         pipelines.get(&agent, &task_id).await.unwrap().is_none().then_some(())
     })
     .await;
+}
+
+/// A worker whose acknowledgement is lost runs its step again and hands it back again, maybe when all is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_is_handed_back_twice_changes_nothing() {
+    let fleet = FleetBuilder::new().start().await;
+    let mut handed_back = fleet.nats.client().subscribe("reroute.*").await.unwrap();
+    let task = json!({
+        "id": "p",
+        "prompt": "x",
+        "steps": [
+            {"name": "a", "prompt": "One", "complexity": 0.1},
+            {"name": "b", "prompt": "wait {{steps.a.text}}", "complexity": 0.1},
+        ],
+    });
+    fleet.submit("sample", task).await;
+    let first = handed_back.next().await.unwrap();
+    let (agent, task_id) = ("sample".parse().unwrap(), "p".parse().unwrap());
+    let pipelines = fleet.broker.pipelines().await.unwrap();
+    let runner = fleet.runners["local-fast"].clone();
+    eventually("the last step runs and the record is gone", || async {
+        let is_forgotten = pipelines.get(&agent, &task_id).await.unwrap().is_none();
+        (is_forgotten && runner.seen().len() == 2).then_some(())
+    })
+    .await;
+    fleet.nats.publish(first.subject, first.payload).await.unwrap().await.unwrap();
+    let returns = fleet.nats.get_stream("RETURNS").await.unwrap();
+    eventually("the classifier has taken it", || async {
+        (returns.get_info().await.unwrap().state.messages == 0).then_some(())
+    })
+    .await;
+    runner.release();
+    let result = fleet.result("sample", &task_id).await;
+    assert_eq!((result.status, result.text.as_deref()), (Status::Done, Some("echo: wait echo: One")));
+    assert_eq!(runner.seen().len(), 2, "no step runs again");
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -116,8 +116,25 @@ fn log_path(folder: &Path) -> PathBuf {
 fn binary_path(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(path.exists(), "{} is not there; run `cargo build -p {name}`", path.display());
+    assert!(path.exists(), "{} is not there; run `cargo build --workspace --bins`", path.display());
     path
+}
+
+/// The command `trilane` without any key against the server at `url`, at work in the background.
+pub(crate) fn trilane(url: &str, arguments: &[&str]) -> tokio::task::JoinHandle<Output> {
+    run_trilane(url, Path::new("/nowhere"), arguments)
+}
+
+/// The command `trilane` where the fleet's keys are.
+pub(crate) fn operate(fleet: &Fleet, arguments: &[&str]) -> tokio::task::JoinHandle<Output> {
+    run_trilane(&fleet.config.nats.url, fleet.keys.folder(), arguments)
+}
+
+fn run_trilane(url: &str, keys: &Path, arguments: &[&str]) -> tokio::task::JoinHandle<Output> {
+    let mut command = Command::new(binary_path("trilane"));
+    command.env("TRILANE__NATS__URL", url).env("TRILANE__SECURITY__KEYS", keys);
+    command.args(arguments).stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().unwrap())
 }
 
 /// A command of the Python with the test tools.

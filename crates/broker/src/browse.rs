@@ -1,21 +1,20 @@
-//! What operators and producers look at: stored results up to now, and partial text as it comes.
+//! What operators and producers look at: stored results, those that are announced, and partial text as it comes.
 
 use std::collections::VecDeque;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use trilane_protocol::outcome::Partial;
 use trilane_protocol::{AgentName, Encoding, TaskId, TaskResult, subjects};
 
 use crate::connect::Broker;
-use crate::topology::RESULTS;
+use crate::logs::{Entry, Log, ReadError, Start};
 
-/// Why stored results or partial text cannot be read.
+/// Why announced results or partial text cannot be heard.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {what}: {reason}; was the fleet provisioned (`trilane provision`)?")]
-pub struct BrowseError {
-    what: &'static str,
+#[error("cannot subscribe to `{subject}`: {reason}; may this role do so?")]
+pub struct SubscribeError {
+    subject: String,
     reason: String,
 }
 
@@ -36,31 +35,18 @@ impl Broker {
     /// The results that are stored now, oldest first. Those that do not read are left out and logged.
     ///
     /// # Errors
-    /// [`BrowseError`] where the stream cannot be read.
-    pub async fn stored_results(&self, wanted: Wanted<'_>) -> Result<Vec<TaskResult>, BrowseError> {
-        let failed =
-            |error: &dyn std::fmt::Display| BrowseError { what: "results", reason: error.to_string() };
-        let reader = reader(wanted).map_err(|error| failed(&error))?;
-        let consumer = self
-            .context()
-            .create_consumer_on_stream(reader, RESULTS)
-            .await
-            .map_err(|error| failed(&error))?;
-        let mut left = consumer.cached_info().num_pending;
+    /// [`ReadError`] where the stream cannot be read.
+    pub async fn stored_results(&self, wanted: Wanted<'_>) -> Result<Vec<TaskResult>, ReadError> {
+        let agent = wanted.agent.map_or("*", AgentName::as_str);
+        let task_id = wanted.task_id.map_or("*", TaskId::as_str);
+        let start = wanted.since.map_or(Start::Oldest, Start::At);
+        let entries = self.stored(Log::Results, &format!("result.{agent}.{task_id}"), start).await?;
+        let mut entries = std::pin::pin!(entries);
         let mut found = VecDeque::new();
-        if left == 0 {
-            return Ok(Vec::new());
-        }
-        let mut messages = consumer.messages().await.map_err(|error| failed(&error))?;
-        while left > 0 {
-            let Some(message) = messages.next().await else { break };
-            let message = message.map_err(|error| failed(&error))?;
-            left -= 1;
-            match Encoding::detect(None, &message.payload)
-                .and_then(|encoding| encoding.decode(&message.payload))
-            {
+        while let Some(entry) = entries.try_next().await? {
+            match entry.decode() {
                 Ok(result) => found.push_back(result),
-                Err(error) => tracing::warn!(%error, subject = %message.subject, "a result does not read"),
+                Err(error) => tracing::warn!(%error, subject = entry.subject, "a result does not read"),
             }
             if found.len() > wanted.most {
                 found.pop_front();
@@ -69,62 +55,59 @@ impl Broker {
         Ok(found.into())
     }
 
-    /// Results of one agent or of all that were stored at `since` or later, then those that come.
+    /// Results of one agent or of all, from somewhere on, then those that come.
     ///
     /// # Errors
-    /// [`BrowseError`] where the stream cannot be read.
-    pub async fn results_since(
+    /// [`ReadError`] where the stream cannot be read.
+    pub async fn results(
         &self,
         agent: Option<&AgentName>,
-        since: Timestamp,
-    ) -> Result<impl Stream<Item = Result<TaskResult, BrowseError>> + Send + use<>, BrowseError> {
-        let failed =
-            |error: &dyn std::fmt::Display| BrowseError { what: "results", reason: error.to_string() };
-        let wanted = Wanted { agent, task_id: None, since: Some(since), most: usize::MAX };
-        let reader = reader(wanted).map_err(|error| failed(&error))?;
-        let consumer = self
-            .context()
-            .create_consumer_on_stream(reader, RESULTS)
-            .await
-            .map_err(|error| failed(&error))?;
-        let messages = consumer.messages().await.map_err(|error| failed(&error))?;
-        Ok(messages.map(move |message| {
-            let message = message.map_err(|error| failed(&error))?;
-            let encoding = Encoding::detect(None, &message.payload).map_err(|error| failed(&error))?;
-            encoding.decode(&message.payload).map_err(|error| failed(&error))
-        }))
+        start: Start,
+    ) -> Result<impl Stream<Item = Result<TaskResult, ReadError>> + Send + use<>, ReadError> {
+        let filter = agent.map_or_else(|| subjects::RESULTS.to_owned(), subjects::results_of);
+        let entries = self.followed(Log::Results, &filter, start).await?;
+        let decode = |entry: Entry| entry.decode().map_err(|error| ReadError::new(Log::Results, error));
+        Ok(entries.map(move |entry| entry.and_then(decode)))
+    }
+
+    /// Results of one agent as the server announces them, of one task or of all. A producer may do this. What is
+    /// announced while nobody listens is stored all the same, so subscribe before publishing and look up the rest.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] where the server cannot be told.
+    pub async fn announced_results(
+        &self,
+        agent: &AgentName,
+        task_id: Option<&TaskId>,
+    ) -> Result<impl Stream<Item = TaskResult> + Send + use<>, SubscribeError> {
+        self.heard(subjects::announced(agent, task_id)).await
     }
 
     /// Partial text of one task from now on. Nothing of it is stored, so subscribe before the task is published.
     ///
     /// # Errors
-    /// [`BrowseError`] where the server refuses.
+    /// [`SubscribeError`] where the server cannot be told.
     pub async fn partials(
         &self,
         agent: &AgentName,
         task_id: &TaskId,
-    ) -> Result<impl Stream<Item = Partial> + Send + use<>, BrowseError> {
-        let subscribed = self.client().subscribe(subjects::partial(agent, task_id)).await;
-        let messages =
-            subscribed.map_err(|error| BrowseError { what: "partial text", reason: error.to_string() })?;
+    ) -> Result<impl Stream<Item = Partial> + Send + use<>, SubscribeError> {
+        self.heard(subjects::partial(agent, task_id)).await
+    }
+
+    /// What comes on a subject of core NATS, as far as it reads: the answers to whatever this connection publishes
+    /// from now on are among it.
+    async fn heard<T: serde::de::DeserializeOwned + Send>(
+        &self,
+        subject: String,
+    ) -> Result<impl Stream<Item = T> + Send + use<T>, SubscribeError> {
+        let failed = |reason: String| SubscribeError { subject: subject.clone(), reason };
+        let subscribed = self.client().subscribe(subject.clone()).await;
+        let messages = subscribed.map_err(|error| failed(error.to_string()))?;
+        self.client().flush().await.map_err(|error| failed(error.to_string()))?;
         Ok(messages.filter_map(|message| async move {
-            Encoding::detect(None, &message.payload)
-                .and_then(|encoding| encoding.decode(&message.payload))
-                .ok()
+            let encoding = Encoding::detect(None, &message.payload).ok()?;
+            encoding.decode(&message.payload).ok()
         }))
     }
-}
-
-fn reader(wanted: Wanted<'_>) -> Result<pull::OrderedConfig, String> {
-    let agent = wanted.agent.map_or("*", AgentName::as_str);
-    let task_id = wanted.task_id.map_or("*", TaskId::as_str);
-    let deliver_policy = match wanted.since {
-        None => DeliverPolicy::All,
-        Some(since) => {
-            let start_time = async_nats::datetime::DateTime::from_unix_timestamp_nanos(since.as_nanosecond());
-            DeliverPolicy::ByStartTime { start_time: start_time.map_err(|error| error.to_string())? }
-        }
-    };
-    let filter_subject = format!("result.{agent}.{task_id}");
-    Ok(pull::OrderedConfig { filter_subject, deliver_policy, ..pull::OrderedConfig::default() })
 }

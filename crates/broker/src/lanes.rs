@@ -116,15 +116,17 @@ impl Broker {
     }
 }
 
-/// The same work on the same hop is the same message, however often its publish is repeated. What comes back has the
-/// task's sequence too, or the answer of one task would pass for that of another of the same id.
-pub fn return_key(work: &Work) -> String {
-    format!("{}.{}", hop_key(work), work.task_seq)
+/// The same work on the same hop is the same message, however often its publish is repeated. Two runs of one step may
+/// end differently and leave two steps on the same hop, so the step counts too.
+fn hop_key(work: &Work) -> String {
+    let step = work.step.as_ref().map_or(0, |step| step.index);
+    format!("{}.{}.{}.{step}", work.agent, work.task_id, work.hop)
 }
 
-/// The same on the way to the lane, where a second task of the same id is to be noticed.
-fn hop_key(work: &Work) -> String {
-    format!("{}.{}.{}", work.agent, work.task_id, work.hop)
+/// Names what becomes of a piece of work. With the task's sequence, or the answer of one task would pass for another's
+/// of the same id.
+pub fn return_key(work: &Work) -> String {
+    format!("{}.{}", hop_key(work), work.task_seq)
 }
 
 /// Both ends of the wire check the zone: the types above, and here the decision itself.

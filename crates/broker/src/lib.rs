@@ -11,10 +11,13 @@
 //! * [`cancel`]: what producers no longer want
 //! * [`delivery`]: one message in hand, and what may become of it
 //! * [`pull`]: messages for free slots only, by priority
+//! * [`logs`]: one reader for what has happened
 //! * [`results`]: exactly one result a task
-//! * [`browse`]: stored results and partial text, for those who look
+//! * [`browse`]: stored and announced results and partial text, for those who look
 //! * [`dead`]: dead letters
+//! * [`letters`]: what operators do with dead letters
 //! * [`stuck`]: what a queue holds and the server will never deliver again
+//! * [`ledger`]: what calls cost, counted before they are made
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
 //! * [`pipelines`]: what is kept of a pipeline while it runs
@@ -27,6 +30,9 @@ pub mod delivery;
 pub mod depth;
 pub mod lanes;
 pub mod later;
+pub mod ledger;
+pub mod letters;
+pub mod logs;
 pub mod pipelines;
 pub mod provision;
 pub mod publish;
@@ -40,4 +46,5 @@ pub mod workers;
 
 pub use connect::{Broker, ConnectError};
 pub use delivery::Delivery;
+pub use ledger::Ledger;
 pub use trilane_trust::Role;

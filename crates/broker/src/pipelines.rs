@@ -1,6 +1,6 @@
 //! What is kept of a pipeline while its steps run.
 
-use async_nats::jetstream::kv::{CreateErrorKind, Store};
+use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store};
 use bytes::Bytes;
 use trilane_protocol::{AgentName, Encoding, TaskId};
 use trilane_routing::pipeline::{self, Pipeline};
@@ -36,6 +36,17 @@ pub struct Pipelines {
     max_payload: usize,
 }
 
+/// What is known of a pipeline.
+#[derive(Debug)]
+pub enum Known {
+    /// It is under way.
+    Kept(Box<Pipeline>),
+    /// Its last step was put on a lane, and its record forgotten.
+    Over,
+    /// Nothing, or nothing any more.
+    Nothing,
+}
+
 impl Broker {
     /// Opens the bucket.
     ///
@@ -53,8 +64,23 @@ impl Pipelines {
     /// # Errors
     /// [`PipelineError`] where the bucket cannot be read.
     pub async fn get(&self, agent: &AgentName, task_id: &TaskId) -> Result<Option<Pipeline>, PipelineError> {
-        let value = self.store.get(pipeline::key(agent, task_id)).await.map_err(not_now)?;
-        value.map(|payload| Encoding::Msgpack.decode(&payload).map_err(not_now)).transpose()
+        Ok(match self.look_up(agent, task_id).await? {
+            Known::Kept(record) => Some(*record),
+            Known::Over | Known::Nothing => None,
+        })
+    }
+
+    /// What is known of a pipeline. What is forgotten leaves a mark, so that it is told from what is lost.
+    ///
+    /// # Errors
+    /// [`PipelineError`] where the bucket cannot be read.
+    pub async fn look_up(&self, agent: &AgentName, task_id: &TaskId) -> Result<Known, PipelineError> {
+        let entry = self.store.entry(pipeline::key(agent, task_id)).await.map_err(not_now)?;
+        let Some(entry) = entry else { return Ok(Known::Nothing) };
+        match entry.operation {
+            Operation::Put => Encoding::Msgpack.decode(&entry.value).map(Known::Kept).map_err(not_now),
+            Operation::Delete | Operation::Purge => Ok(Known::Over),
+        }
     }
 
     /// Keeps the record of a new pipeline. Where one of the same id is kept already, that one is returned

@@ -22,7 +22,7 @@ const RESEND_DELAY: Duration = Duration::from_millis(100);
 const CODE_STREAM_FULL: u64 = 10077;
 
 /// JetStream's code for an expected last sequence that does not hold.
-const CODE_WRONG_LAST_SEQUENCE: u64 = 10071;
+pub(crate) const CODE_WRONG_LAST_SEQUENCE: u64 = 10071;
 
 /// JetStream's code for a cluster that cannot answer now.
 const CODE_UNAVAILABLE: u64 = 10008;
@@ -202,7 +202,7 @@ impl Broker {
 }
 
 /// The server's own code, where it answered at all.
-fn code(error: &NatsPublishError) -> Option<u64> {
+pub(crate) fn code(error: &NatsPublishError) -> Option<u64> {
     let source = std::error::Error::source(error)?;
     source.downcast_ref::<jetstream::Error>().map(|error| error.error_code().0)
 }

@@ -1,11 +1,10 @@
 //! Exactly one result a task: the server refuses a second one, resting on what it has stored.
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use futures_util::{Stream, StreamExt};
 use trilane_protocol::work::Work;
 use trilane_protocol::{AgentName, Encoding, TaskId, TaskResult, subjects};
 
 use crate::connect::Broker;
+use crate::logs::{Log, ReadError};
 use crate::publish::{Outgoing, PublishError};
 use crate::topology::RESULTS;
 
@@ -17,11 +16,6 @@ pub enum Reported {
     /// The task has one already; this one is dropped.
     AlreadyThere,
 }
-
-/// Why results cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read results: {0}")]
-pub struct ReadError(String);
 
 impl Broker {
     /// Publishes the result of a task, in the encoding of the task. One that is larger than the server takes becomes a
@@ -85,26 +79,6 @@ impl Broker {
             Err(error) => Err(read_error(error)),
         }
     }
-
-    /// Results as they come, of one agent or of all; those that are there already first, if `from_start`.
-    ///
-    /// # Errors
-    /// [`ReadError`] where the stream cannot be read.
-    pub async fn results(
-        &self,
-        agent: Option<&AgentName>,
-        from_start: bool,
-    ) -> Result<impl Stream<Item = Result<TaskResult, ReadError>> + Send + use<>, ReadError> {
-        let subject = agent.map_or_else(|| subjects::RESULTS.to_owned(), subjects::results_of);
-        let reader = pull::OrderedConfig {
-            filter_subject: subject,
-            deliver_policy: if from_start { DeliverPolicy::All } else { DeliverPolicy::New },
-            ..pull::OrderedConfig::default()
-        };
-        let consumer = self.context().create_consumer_on_stream(reader, RESULTS).await.map_err(read_error)?;
-        let messages = consumer.messages().await.map_err(read_error)?;
-        Ok(messages.map(|message| decode(&message.map_err(read_error)?.payload)))
-    }
 }
 
 fn decode(payload: &[u8]) -> Result<TaskResult, ReadError> {
@@ -113,5 +87,5 @@ fn decode(payload: &[u8]) -> Result<TaskResult, ReadError> {
 }
 
 fn read_error(error: impl std::fmt::Display) -> ReadError {
-    ReadError(error.to_string())
+    ReadError::new(Log::Results, error)
 }

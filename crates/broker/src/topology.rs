@@ -5,14 +5,14 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{
-    Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType,
+    Compression, Config as Stream, DiscardPolicy, Republish, RetentionPolicy, StorageType,
 };
 use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
 
 pub use trilane_protocol::streams::{
     ADVISORIES, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL, LATER,
-    PIPELINES, RESULTS, RETURNS, ROUTES, TAKE_BACK, TASKS, WORKERS, consumer_of, stream_of,
+    LEDGER, PIPELINES, RESULTS, RETURNS, ROUTES, TAKE_BACK, TASKS, WORKERS, consumer_of, stream_of,
 };
 use trilane_routing::registry::{Lane, Registry};
 use trilane_service::Config;
@@ -68,7 +68,7 @@ impl Topology {
                 .chain(lane_streams)
                 .chain(logs(streams))
                 .chain(cancellations(streams, seal_valid))
-                .chain([advisories(streams)])
+                .chain([ledger(streams), advisories(streams)])
                 .collect(),
             consumers,
             buckets: vec![workers_bucket(heartbeat, streams), pipelines_bucket(streams)],
@@ -204,6 +204,27 @@ fn advisories(streams: &Streams) -> Stream {
         discard: DiscardPolicy::Old,
         storage: StorageType::File,
         num_replicas: streams.replicas,
+        ..Stream::default()
+    }
+}
+
+/// Read by direct get only, written by compare-and-set only, and never cleared: whoever can empty it can spend again.
+fn ledger(streams: &Streams) -> Stream {
+    Stream {
+        name: LEDGER.into(),
+        subjects: vec![subjects::SPENDING.into()],
+        max_age: Duration::from_secs(streams.ledger_max_age_s),
+        max_bytes: streams.ledger_max_bytes,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        // Each entry repeats nearly all of the book before it.
+        compression: Some(Compression::S2),
+        num_replicas: streams.replicas,
+        duplicate_window: Duration::from_secs(streams.duplicate_window_s),
+        allow_direct: true,
+        deny_delete: true,
+        deny_purge: true,
         ..Stream::default()
     }
 }

@@ -1,4 +1,4 @@
-//! The state of the lanes as routing needs it: who lives, how many wait.
+//! The state of the fleet as routing needs it: who lives, how many wait, what was spent.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use trilane_broker::Broker;
 use trilane_broker::depth::Depth;
 use trilane_broker::topology::HEARTBEATS_KEPT;
 use trilane_broker::workers::{WorkerChange, Workers, WorkersError};
+use trilane_protocol::AgentName;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
-use trilane_routing::fleet::{FleetState, LaneState};
+use trilane_routing::fleet::{FleetState, LaneState, Spending};
 use trilane_service::{Config, Shutdown};
 
 /// Delay before the bucket is watched again after a fault.
@@ -34,6 +36,7 @@ impl FleetWatch {
         let workers = broker.workers().await?;
         let mut watcher = Watcher {
             alive: HashMap::new(),
+            spending: Spending { book: Arc::default(), budgets: Arc::new(config.budgets()) },
             depths: HashMap::new(),
             postponed_bytes: 0,
             broker: broker.clone(),
@@ -43,8 +46,8 @@ impl FleetWatch {
         for heartbeat in workers.alive().await? {
             watcher.take(WorkerChange::Alive(Box::new(heartbeat)));
         }
-        if tokio::time::timeout(FIRST_LOOK, watcher.look_at_depths()).await.is_err() {
-            tracing::warn!("the depth of the lanes is not known yet");
+        if tokio::time::timeout(FIRST_LOOK, watcher.look()).await.is_err() {
+            tracing::warn!("the depth of the lanes and what was spent are not known yet");
         }
         let (sender, receiver) = watch::channel(Arc::new(watcher.state()));
         let stop = shutdown.begun();
@@ -68,6 +71,7 @@ struct Watcher {
     alive: HashMap<String, (Heartbeat, Instant)>,
     depths: HashMap<String, Depth>,
     postponed_bytes: u64,
+    spending: Spending,
     broker: Broker,
     config: Config,
     silence: Duration,
@@ -101,7 +105,7 @@ impl Watcher {
                     }
                     None => return Ok(()),
                 },
-                _ = poll.tick() => self.look_at_depths().await,
+                _ = poll.tick() => self.look().await,
             }
             // Either nobody lives, or the watch has died with a restart of the server: a new one will tell.
             if changed_at.elapsed() > self.silence {
@@ -124,6 +128,29 @@ impl Watcher {
         }
     }
 
+    async fn look(&mut self) {
+        self.look_at_depths().await;
+        self.look_at_the_book().await;
+    }
+
+    /// The workers hold every call against the budgets; this only saves tasks the way to a lane that would refuse them.
+    async fn look_at_the_book(&mut self) {
+        match self.broker.book().await {
+            Ok(book) => self.spending.book = Arc::new(book),
+            Err(error) => tracing::warn!(%error, "the last known book stays in force"),
+        }
+        for standing in self.spending.budgets.standings(&self.spending.book, Timestamp::now()) {
+            // No agent is called `*`.
+            let agent = standing.account.as_ref().map_or("*", AgentName::as_str).to_owned();
+            let labels = [("agent", agent), ("window", standing.window.as_str().to_owned())];
+            metrics::gauge!("trilane_spend_usd", &labels).set(standing.taken.settled.dollars());
+            metrics::gauge!("trilane_reserved_usd", &labels).set(standing.taken.reserved.dollars());
+            if let Some(left) = standing.left() {
+                metrics::gauge!("trilane_budget_left_usd", &labels).set(left.dollars());
+            }
+        }
+    }
+
     async fn look_at_depths(&mut self) {
         for (name, lane) in &self.config.registry.lanes {
             match self.broker.depth(name, lane.zone).await {
@@ -139,7 +166,9 @@ impl Watcher {
     }
 
     fn state(&self) -> FleetState {
-        let mut state = FleetState { postponed_bytes: self.postponed_bytes, ..FleetState::default() };
+        let spending = self.spending.clone();
+        let mut state =
+            FleetState { postponed_bytes: self.postponed_bytes, spending, ..FleetState::default() };
         for name in self.config.registry.lanes.keys() {
             let Depth { waiting, fullest, .. } = self.depths.get(name.as_str()).copied().unwrap_or_default();
             state.lanes.insert(name.clone(), LaneState { waiting, fullest, ..LaneState::default() });

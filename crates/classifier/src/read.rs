@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use trilane_broker::Delivery;
+use trilane_broker::pipelines::Known;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::{Ending, LaneMessage, RerouteCause, Return, Spent};
 use trilane_protocol::{AgentName, Encoding, Task, TaskId, TaskResult, Work, subjects};
@@ -61,6 +62,8 @@ pub(crate) enum ReadError {
     Forged(Box<Forged>),
     /// It belongs to a task whose id another task has used before.
     ReusedId(Box<Work>),
+    /// It was handed back before, by another run of the same step, and its pipeline has gone on.
+    Repeated,
     /// Not now: the record that it needs cannot be reached.
     NotNow(String),
 }
@@ -169,14 +172,21 @@ impl Shared {
     }
 
     async fn kept_pipeline(&self, delivery: &Delivery, work: &Work) -> Result<Pipeline, ReadError> {
-        let kept = self.pipelines.get(&work.agent, &work.task_id).await;
-        let kept = kept.map_err(|error| ReadError::NotNow(error.to_string()))?.ok_or_else(|| {
-            let message = "the pipeline's record is gone: it was kept for streams.results_max_age_s";
-            gave_back(delivery, work, TaskError::new("pipeline_lost", message))
-        })?;
+        let known = self.pipelines.look_up(&work.agent, &work.task_id).await;
+        let kept = match known.map_err(|error| ReadError::NotNow(error.to_string()))? {
+            Known::Kept(kept) => *kept,
+            Known::Over => return Err(ReadError::Repeated),
+            Known::Nothing => {
+                let message = "the pipeline's record is gone: it was kept for streams.results_max_age_s";
+                return Err(gave_back(delivery, work, TaskError::new("pipeline_lost", message)));
+            }
+        };
         // Another task's record under the same id: nothing of the one may reach the other.
         if kept.base.task_seq != work.task_seq {
             return Err(ReadError::ReusedId(Box::new(work.clone())));
+        }
+        if kept.is_past(work) {
+            return Err(ReadError::Repeated);
         }
         Ok(kept)
     }

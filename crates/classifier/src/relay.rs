@@ -1,6 +1,6 @@
 //! One message's life: read, route, log, put on the lane, acknowledge.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use trilane_broker::Delivery;
 use trilane_broker::pipelines::PipelineError;
 use trilane_broker::publish::PublishError;
@@ -8,13 +8,16 @@ use trilane_protocol::decision::RouteRecord;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{AgentName, LaneName, Sensitivity, Status, TaskId, Work};
 use trilane_routing::pipeline::Pipeline;
-use trilane_routing::route::{Route, Router};
+use trilane_routing::route::{Parked, Route, Router, Unrouted};
 use trilane_routing::score::ColdStart;
 
 use crate::log::LogEnded;
 use crate::read::{Ended, Incoming, Read, ReadError};
 use crate::refuse::Refusal;
 use crate::shared::Shared;
+
+/// Longest time until a parked task is looked at again.
+const PARKED_LOOK: SignedDuration = SignedDuration::from_hours(1);
 
 /// What became of a message.
 enum Relayed {
@@ -100,6 +103,10 @@ impl Shared {
                 Ok(Relayed::Ended)
             }
             Err(ReadError::NotNow(reason)) => Err(NotNow::Pipeline(reason)),
+            Err(ReadError::Repeated) => {
+                tracing::debug!("a step was handed back twice; its pipeline has gone on");
+                Ok(Relayed::Ended)
+            }
             Err(ReadError::Forged(forged)) => {
                 self.refuse_forged(delivery, *forged).await?;
                 Ok(Relayed::Ended)
@@ -147,6 +154,16 @@ impl Shared {
         Ok(Relayed::Postponed)
     }
 
+    /// Postpones what waits for its budget. It is routed anew when the budget's window turns, and once an hour until
+    /// then: budgets may be raised, and nobody shall wait for a reservation longer than it lasts.
+    async fn park(&self, delivery: &Delivery, parked: &Parked, now: Timestamp) -> Result<Relayed, NotNow> {
+        let Parked { work: Work { task_id, agent, deadline, .. }, until, reason } = parked;
+        metrics::counter!("trilane_parked_total").increment(1);
+        tracing::info!(%task_id, %agent, %until, reason, "a task waits for its budget");
+        let next = now.checked_add(PARKED_LOOK).unwrap_or(*until).min(*until);
+        self.postpone(delivery, deadline.map_or(next, |deadline| deadline.min(next))).await
+    }
+
     async fn route(
         &self,
         delivery: &Delivery,
@@ -162,24 +179,34 @@ impl Shared {
             fleet: &fleet,
         };
         match router.route(work, agent, returned.as_ref(), now) {
-            Ok(route) => {
-                if let Some(pipeline) = pipeline {
-                    match self.keep(pipeline, &route).await {
-                        Ok(Kept::Ours) => {}
-                        Ok(Kept::AnotherTasks) => {
-                            self.refuse_reused_id(delivery, &route.message().work).await?;
-                            return Ok(Relayed::Ended);
-                        }
-                        Err(PipelineError::NotNow(reason)) => return Err(NotNow::Pipeline(reason)),
-                        Err(error @ PipelineError::TooLarge { .. }) => {
-                            let error = TaskError::new("pipeline_too_large", error.to_string());
-                            return self.reject(delivery, &route.message().work, error).await;
-                        }
-                    }
-                }
-                self.put_on_lane(delivery, &route).await
+            Ok(route) => match self.keep_record(delivery, pipeline, &route).await? {
+                Some(ended) => Ok(ended),
+                None => self.put_on_lane(delivery, &route).await,
+            },
+            Err(Unrouted::Rejected(rejected)) => self.reject(delivery, &rejected.work, rejected.error).await,
+            Err(Unrouted::Parked(parked)) => self.park(delivery, &parked, now).await,
+        }
+    }
+
+    /// Keeps the record of a pipeline, where the work is one; says how the task ends where that cannot be.
+    async fn keep_record(
+        &self,
+        delivery: &Delivery,
+        pipeline: Option<Pipeline>,
+        route: &Route,
+    ) -> Result<Option<Relayed>, NotNow> {
+        let Some(pipeline) = pipeline else { return Ok(None) };
+        match self.keep(pipeline, route).await {
+            Ok(Kept::Ours) => Ok(None),
+            Ok(Kept::AnotherTasks) => {
+                self.refuse_reused_id(delivery, &route.message().work).await?;
+                Ok(Some(Relayed::Ended))
             }
-            Err(rejected) => self.reject(delivery, &rejected.work, rejected.error).await,
+            Err(PipelineError::NotNow(reason)) => Err(NotNow::Pipeline(reason)),
+            Err(error @ PipelineError::TooLarge { .. }) => {
+                let error = TaskError::new("pipeline_too_large", error.to_string());
+                self.reject(delivery, &route.message().work, error).await.map(Some)
+            }
         }
     }
 

@@ -4,14 +4,18 @@
 //!
 //! * [`settings`]: where the configuration comes from
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
-//! * [`submit`], [`results`]: tasks in, answers out
-//! * [`lanes`], [`agents`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`submit`], [`results`], [`cancel`]: tasks in, answers out, and tasks taken back
+//! * [`lanes`], [`agents`], [`budget`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`keys`]: who may do what
+//! * [`dead`]: what ended without an answer
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
 pub mod agents;
+pub mod budget;
+pub mod cancel;
 pub mod configuration;
+pub mod dead;
 pub mod doctor;
 pub mod keys;
 pub mod lanes;
@@ -53,8 +57,11 @@ enum Verb {
     Up(up::UpArgs),
     Submit(Box<submit::SubmitArgs>),
     Results(results::ResultsArgs),
+    Cancel(cancel::CancelArgs),
     Lanes(lanes::LanesArgs),
     Agents(agents::AgentsArgs),
+    Dead(dead::DeadArgs),
+    Budget(budget::BudgetArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -90,8 +97,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Up(args) => up::run(args, &settings, &config).await,
         Verb::Submit(args) => submit::run(*args, &config).await,
         Verb::Results(args) => results::run(args, &config).await,
+        Verb::Cancel(args) => cancel::run(args, &config).await,
         Verb::Lanes(args) => lanes::run(args, &config).await,
         Verb::Agents(args) => agents::run(&args, &config),
+        Verb::Dead(args) => dead::run(args, &config).await,
+        Verb::Budget(args) => budget::run(args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Keys(args) => keys::run(&args, &config),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use trilane_broker::browse::Wanted;
+use trilane_broker::logs::Start;
 use trilane_broker::{Broker, Role};
 use trilane_protocol::outcome::Timing;
 use trilane_protocol::{AgentName, LaneName, ModelName, TaskId, TaskResult};
@@ -72,14 +72,8 @@ pub async fn run(args: ResultsArgs, config: &Config) -> anyhow::Result<()> {
 }
 
 async fn follow(broker: &Broker, args: &ResultsArgs) -> anyhow::Result<()> {
-    let agent = args.agent.as_ref();
-    let mut results: BoxStream<'static, anyhow::Result<TaskResult>> = match args.since {
-        Some(length) => {
-            let since = broker.results_since(agent, before_now(length)).await?;
-            since.map(|result| Ok(result?)).boxed()
-        }
-        None => broker.results(agent, false).await?.map(|result| Ok(result?)).boxed(),
-    };
+    let start = args.since.map_or(Start::Now, |length| Start::At(before_now(length)));
+    let mut results = broker.results(args.agent.as_ref(), start).await?.boxed();
     loop {
         let result = tokio::select! {
             result = results.next() => result,
@@ -87,7 +81,7 @@ async fn follow(broker: &Broker, args: &ResultsArgs) -> anyhow::Result<()> {
         };
         match result {
             None => anyhow::bail!("the server no longer sends results; start again"),
-            Some(Err(error)) => eprintln!("{error:#}"),
+            Some(Err(error)) => eprintln!("{error}"),
             Some(Ok(result)) if args.id.as_ref().is_some_and(|id| *id != result.task_id) => {}
             Some(Ok(result)) if args.json => print_line(&serde_json::to_string(&result)?)?,
             Some(Ok(result)) => print_line(&line(&result))?,

@@ -1,11 +1,9 @@
-//! What is checked before anything leaves for a provider: the zone, the limits of the model, the money.
+//! What is checked before anything leaves for a provider: the zone, and the limits of the model.
 
-use trilane_protocol::Usage;
 use trilane_protocol::{Decision, Generation, Sensitivity, Work, Zone};
-use trilane_providers::estimate::upper_prompt_tokens;
 use trilane_routing::detect::Detectors;
 use trilane_routing::policy::Policy;
-use trilane_routing::registry::{CloudModel, Price};
+use trilane_routing::registry::CloudModel;
 use trilane_routing::screen::looks_private;
 use trilane_worker::{RunError, RunErrorKind};
 
@@ -41,33 +39,6 @@ pub fn max_tokens(generation: &Generation, model: &CloudModel, default: u32) -> 
         Some(wanted) => Ok(wanted),
         None => Ok(default.min(most)),
     }
-}
-
-/// Refuses a call that could bring the task over its `max_cost_usd`.
-///
-/// # Errors
-/// `over_max_cost`, permanent.
-pub fn check_cost(work: &Work, price: &Price, max_tokens: u32) -> Result<(), RunError> {
-    let Some(ceiling) = work.max_cost_usd else { return Ok(()) };
-    let bound = upper_cost_usd(work, price, max_tokens);
-    // Written so that a sum that is not a number is refused.
-    if work.spent.cost_usd + bound <= ceiling {
-        return Ok(());
-    }
-    let message = format!(
-        "the task may cost {ceiling} dollars, has cost {:.6}, and this call may cost {bound:.6}; raise \
-         `max_cost_usd` or lower `max_tokens`",
-        work.spent.cost_usd
-    );
-    Err(permanent("over_max_cost", message))
-}
-
-/// Dollars that one call hardly exceeds: a generous count of the prompt, nothing of it cached, and every
-/// token that may be generated.
-pub fn upper_cost_usd(work: &Work, price: &Price, max_tokens: u32) -> f64 {
-    let schema_bytes = work.generation.json_schema.as_ref().map_or(0, |schema| schema.to_string().len());
-    let prompt_tokens = upper_prompt_tokens(&work.messages, schema_bytes as u64);
-    price.cost_usd(Usage { prompt_tokens, completion_tokens: max_tokens.into(), cached_tokens: 0 })
 }
 
 fn permanent(code: &'static str, message: impl Into<String>) -> RunError {

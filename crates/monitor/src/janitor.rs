@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
+use trilane_broker::logs::ReadError;
 use trilane_broker::publish::PublishError;
 use trilane_broker::pull::Puller;
-use trilane_broker::results::{ReadError, Reported};
+use trilane_broker::results::Reported;
 use trilane_broker::stuck::{Advisory, Place, Stuck, StuckError};
 use trilane_broker::{Broker, Delivery};
 use trilane_protocol::alert::Alert;

@@ -26,7 +26,7 @@ pub enum MonitorError {
     /// No consumer.
     #[error(transparent)]
     Pull(#[from] PullError),
-    /// No keys to check seals with.
+    /// No key to check seals with.
     #[error(transparent)]
     Keys(#[from] KeysError),
 }
@@ -37,9 +37,9 @@ pub enum MonitorError {
 /// [`MonitorError`] where it cannot begin; once it has, faults are ridden out.
 pub async fn run(config: Config, started: &Started) -> Result<(), MonitorError> {
     let name = format!("monitor-{:08x}", rand::random::<u32>());
+    let trusted = Keys::new(config.keys_folder()).trusted(&Role::Monitor)?;
     let broker = Broker::connect(&config, Role::Monitor, &name).await?;
     let advisories = broker.pull_advisories().await?;
-    let trusted = Keys::new(config.keys_folder()).trusted(&Role::Monitor)?;
     let topology = Topology::new(&config);
     let queues = topology.work_queues().map(str::to_owned).collect();
     let every = config.monitor.sweep();

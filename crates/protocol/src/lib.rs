@@ -10,6 +10,7 @@
 //! * [`work`]: one routable unit made from a task, and the messages between classifier and workers
 //! * [`decision`]: the chosen lane with every number that led to it
 //! * [`outcome`]: the result, partial text and dead letters
+//! * [`money`], [`ledger`]: what calls cost, and the book of it
 //! * [`chain`]: the routing log as segments that name each other's hash
 //! * [`heartbeat`]: what a worker says of itself, and [`alert`]: what a person should look at
 //! * [`subjects`]: every subject name, in one place, and [`streams`]: what keeps them
@@ -22,7 +23,9 @@ pub mod codec;
 pub mod decision;
 pub mod generation;
 pub mod heartbeat;
+pub mod ledger;
 pub mod limits;
+pub mod money;
 pub mod names;
 pub mod nearest;
 pub mod outcome;
@@ -35,6 +38,7 @@ pub mod work;
 pub use codec::{DecodeError, Encoding};
 pub use decision::{Decision, Sensitivity, Zone};
 pub use generation::Generation;
+pub use money::Usd;
 pub use names::{AgentName, LaneName, ModelName, TaskId};
 pub use outcome::{Status, TaskResult, Usage};
 pub use task::{Message, Priority, Role, Task};

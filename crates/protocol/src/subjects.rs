@@ -82,6 +82,11 @@ pub fn results_of(agent: &AgentName) -> String {
     format!("result.{agent}.*")
 }
 
+/// Where the server announces stored results of one agent: of one task, or of all.
+pub fn announced(agent: &AgentName, task_id: Option<&TaskId>) -> String {
+    format!("results.{agent}.{}", task_id.map_or("*", TaskId::as_str))
+}
+
 /// Where partial text of a task is published.
 pub fn partial(agent: &AgentName, task_id: &TaskId) -> String {
     format!("partial.{agent}.{task_id}")
@@ -105,6 +110,11 @@ pub fn route(classifier: &str) -> String {
 /// Where a message dies: a lane, or [`INTAKE`].
 pub fn dead(place: &str) -> String {
     format!("dead.{place}")
+}
+
+/// Where the spend of a task is booked.
+pub fn spend(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("spend.{agent}.{task_id}")
 }
 
 /// Where an alert of a kind is raised for a lane, or for [`INTAKE`].

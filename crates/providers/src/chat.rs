@@ -49,6 +49,21 @@ pub struct ChatError {
     pub retry_after: Option<Duration>,
     /// Tokens that were used all the same: what the server reported, or an estimate once text had arrived.
     pub usage: Usage,
+    /// What is known of its price.
+    pub bill: Bill,
+}
+
+/// What is known of the price of a call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bill {
+    /// Nothing was sent.
+    NotSent,
+    /// The server refused it with a status of its own, and without a count.
+    Refused,
+    /// The server has counted it: `usage` is final.
+    Counted,
+    /// It was sent, and nobody knows what the server makes of it.
+    Unknown,
 }
 
 /// What kind of failure a [`ChatError`] is.
@@ -69,9 +84,16 @@ pub enum FailureKind {
 }
 
 impl ChatError {
-    /// An error without usage and without a wish for the delay.
+    /// An error without usage and without a wish for the delay. Its price is not known, until somebody says more.
     pub fn new(kind: FailureKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), retry_after: None, usage: Usage::default() }
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            retry_after: None,
+            usage: Usage::default(),
+            bill: Bill::Unknown,
+        }
     }
 
     /// A failure that another call may not meet.
@@ -98,6 +120,13 @@ impl ChatError {
     #[must_use]
     pub fn with_usage(mut self, usage: Usage) -> Self {
         self.usage = usage;
+        self
+    }
+
+    /// The same with what is known of its price.
+    #[must_use]
+    pub fn with_bill(mut self, bill: Bill) -> Self {
+        self.bill = bill;
         self
     }
 

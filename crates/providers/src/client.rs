@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::anthropic;
-use crate::chat::{Answer, ChatError, ChatRequest};
+use crate::chat::{Answer, Bill, ChatError, ChatRequest};
 use crate::draft::Draft;
 use crate::endpoint::{Endpoint, Wire};
 use crate::failure::{self, Call, ErrorReport};
@@ -58,6 +58,9 @@ impl ChatClient {
         cancel: &CancellationToken,
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Answer, ChatError> {
+        if cancel.is_cancelled() {
+            return Err(ChatError::cancelled().with_bill(Bill::NotSent));
+        }
         let call = Call { endpoint: &self.endpoint, key, request };
         let mut draft = Draft::default();
         let whole = self.endpoint.timeout * if request.stream { STREAM_TIMEOUTS } else { 1 };
@@ -70,7 +73,10 @@ impl ChatClient {
         };
         match outcome {
             Ok(()) => draft.finish(request.messages),
-            Err(error) => Err(error.with_usage(draft.usage_so_far(request.messages))),
+            Err(error) => {
+                let bill = if draft.is_counted() { Bill::Counted } else { error.bill };
+                Err(error.with_usage(draft.usage_so_far(request.messages)).with_bill(bill))
+            }
         }
     }
 
@@ -81,7 +87,7 @@ impl ChatClient {
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), ChatError> {
         let started = Instant::now();
-        let request = self.post(call)?;
+        let request = self.post(call).map_err(|error| error.with_bill(Bill::NotSent))?;
         let limit = self.endpoint.timeout;
         let response = timeout(limit, request.send()).await.map_err(|_| timed_out(call))?;
         let response = response.map_err(|error| transport(&error, call))?;
@@ -144,7 +150,9 @@ async fn refusal(response: Response, call: Call<'_>) -> ChatError {
     let status = response.status().as_u16();
     let retry_after = failure::retry_after(response.headers(), Timestamp::now());
     let body = read_body(response, call, MAX_ERROR_BYTES).await.unwrap_or_default();
-    failure::from_status(status, &ErrorReport::read(&body), call).with_retry_after(retry_after)
+    failure::from_status(status, &ErrorReport::read(&body), call)
+        .with_retry_after(retry_after)
+        .with_bill(Bill::Refused)
 }
 
 async fn read_body(mut response: Response, call: Call<'_>, most: usize) -> Result<Vec<u8>, ChatError> {
@@ -242,11 +250,11 @@ fn transport(error: &reqwest::Error, call: Call<'_>) -> ChatError {
     let name = &call.endpoint.name;
     if let Some(refused) = refused_address(error) {
         let message = format!("{refused}; `{name}` must lie on this host or network");
-        return ChatError::permanent("address_refused", message);
+        return ChatError::permanent("address_refused", message).with_bill(Bill::NotSent);
     }
     if error.is_connect() {
         let message = format!("cannot connect to `{name}`; check base_url and that the server runs");
-        return ChatError::transient("connect_failed", message);
+        return ChatError::transient("connect_failed", message).with_bill(Bill::NotSent);
     }
     ChatError::transient(
         "request_failed",

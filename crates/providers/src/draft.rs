@@ -5,7 +5,7 @@ use std::time::Duration;
 use trilane_protocol::outcome::Finish;
 use trilane_protocol::{Message, Usage};
 
-use crate::chat::{Answer, ChatError};
+use crate::chat::{Answer, Bill, ChatError};
 use crate::estimate::usage_without_count;
 
 /// What has been read of an answer.
@@ -45,7 +45,8 @@ impl Draft {
     /// A cut, refused or empty answer, with the tokens that it used all the same.
     pub(crate) fn finish(self, messages: &[Message]) -> Result<Answer, ChatError> {
         let usage = self.usage_so_far(messages);
-        let fail = |error: ChatError| Err(error.with_usage(usage));
+        let bill = if self.is_counted() { Bill::Counted } else { Bill::Unknown };
+        let fail = |error: ChatError| Err(error.with_usage(usage).with_bill(bill));
         if self.stop == Some(Stop::Refused) {
             return fail(ChatError::permanent("refused", "the model refused to answer; rephrase the task"));
         }
@@ -73,9 +74,14 @@ impl Draft {
         Ok(Answer { text: self.text, finish, usage, first_token: self.first_token })
     }
 
+    /// Whether the server has said what it bills.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted && self.usage.completion_tokens > 0
+    }
+
     /// Tokens until now: the server's count, or an estimate once text has arrived.
     pub(crate) fn usage_so_far(&self, messages: &[Message]) -> Usage {
-        if self.counted && self.usage.completion_tokens > 0 {
+        if self.is_counted() {
             return self.usage;
         }
         usage_without_count(self.usage, messages, self.text.len() as u64)

@@ -5,9 +5,6 @@ use trilane_protocol::{Message, Usage};
 /// Bytes of a token in running text; the providers' own rule of thumb for English.
 const TYPICAL_BYTES: u64 = 4;
 
-/// Bytes of a token in a bound that is meant to hold: code and other languages have shorter tokens.
-const SHORT_BYTES: u64 = 3;
-
 /// Tokens of the envelope around each message (role, separators), rounded up.
 const MESSAGE_TOKENS: u64 = 8;
 
@@ -19,11 +16,6 @@ pub fn typical_tokens(bytes: u64) -> u64 {
 /// What a conversation probably has, tokens; for rate limits.
 pub fn typical_prompt_tokens(messages: &[Message]) -> u64 {
     typical_tokens(bytes(messages)) + envelope(messages)
-}
-
-/// What a conversation and the schema of its answer hardly exceed, tokens; for ceilings on money.
-pub fn upper_prompt_tokens(messages: &[Message], schema_bytes: u64) -> u64 {
-    (bytes(messages) + schema_bytes).div_ceil(SHORT_BYTES) + envelope(messages)
 }
 
 /// Tokens of a call that ended without a count of its own. A server bills what it has generated, so text
@@ -62,12 +54,5 @@ mod tests {
         assert_eq!((estimated.prompt_tokens, estimated.completion_tokens), (108, 10));
         let reported = Usage { prompt_tokens: 7, completion_tokens: 90, cached_tokens: 3 };
         assert_eq!(usage_without_count(reported, &messages, 40), reported);
-    }
-
-    #[test]
-    fn the_upper_bound_lies_above_the_typical_count() {
-        let messages = [Message { role: Role::User, content: "x".repeat(400) }];
-        assert!(upper_prompt_tokens(&messages, 0) > typical_prompt_tokens(&messages));
-        assert_eq!(upper_prompt_tokens(&messages, 300), upper_prompt_tokens(&messages, 0) + 100);
     }
 }

@@ -30,6 +30,6 @@ mod openai;
 pub mod pool;
 pub mod sse;
 
-pub use chat::{Answer, ChatError, ChatRequest, FailureKind};
+pub use chat::{Answer, Bill, ChatError, ChatRequest, FailureKind};
 pub use client::ChatClient;
 pub use endpoint::Endpoint;

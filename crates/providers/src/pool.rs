@@ -304,7 +304,7 @@ impl KeyLease {
     }
 
     /// Ends the lease of a call that was never made.
-    fn give_back(self) {
+    pub fn give_back(self) {
         let reserved = self.reserved_tokens;
         self.change(|state, now| {
             state.tokens.settle(reserved, 0, now);

@@ -1,13 +1,17 @@
 //! Where the first choice is not to be had (no live worker, a queue too long, a budget spent) the policy
 //! says park, degrade, spill or reject. Nothing here can reach a cloud lane: it only moves towards local ones.
 
+use jiff::Timestamp;
 use trilane_protocol::decision::{Adjustment, Reason, Score};
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{LaneName, Work, Zone};
 
+use crate::bound::{max_tokens, upper_cost};
+use crate::budget::SpentBudget;
 use crate::choose::{Choice, Lanes};
 use crate::policy::{Fallback, LocalFallback};
-use crate::route::Router;
+use crate::registry::Backend;
+use crate::route::{Router, Unplaced};
 
 impl Router<'_> {
     /// Holds the choice against the state of the fleet.
@@ -17,9 +21,10 @@ impl Router<'_> {
         work: &Work,
         lanes: &Lanes<'_>,
         score: &Score,
-    ) -> Result<Choice, TaskError> {
+        now: Timestamp,
+    ) -> Result<Choice, Unplaced> {
         match choice.zone {
-            Zone::Cloud => self.adjust_cloud(choice, work, lanes, score),
+            Zone::Cloud => self.adjust_cloud(choice, work, lanes, score, now),
             Zone::Local => Ok(self.adjust_local(choice, work, score)),
         }
     }
@@ -30,24 +35,48 @@ impl Router<'_> {
         work: &Work,
         lanes: &Lanes<'_>,
         score: &Score,
-    ) -> Result<Choice, TaskError> {
+        now: Timestamp,
+    ) -> Result<Choice, Unplaced> {
         let rules = &self.policy.adjust;
         let (cause, fallback, sentence) = if !self.fleet.serves(&choice.lane, &choice.model) {
             let sentence = format!("no live worker of `{}` serves `{}`", choice.lane, choice.model);
             (Reason::NoWorker, rules.cloud_without_worker, sentence)
-        } else if self.fleet.is_budget_spent(&choice.lane) {
-            (Reason::BudgetSpent, rules.budget_spent, format!("the budget of `{}` is spent", choice.lane))
+        } else if let Some(spent) = self.spent_budget(&choice, work, now) {
+            if let (Fallback::Park, Some(until)) = (rules.budget_spent, spent.until) {
+                return Err(Unplaced::Parked { until, reason: spent.to_string() });
+            }
+            // What no window has room for would wait for ever.
+            let is_endless = rules.budget_spent == Fallback::Park;
+            let fallback = if is_endless { Fallback::Reject } else { rules.budget_spent };
+            (Reason::BudgetSpent, fallback, spent.to_string())
         } else {
             return Ok(choice);
         };
         match fallback {
             Fallback::Park => Ok(choice),
-            Fallback::Reject => Err(TaskError::new(cause.as_str(), format!("{sentence}; try again later"))),
+            Fallback::Reject => {
+                let message = match cause {
+                    Reason::BudgetSpent => sentence,
+                    _ => format!("{sentence}; try again later"),
+                };
+                Err(TaskError::new(cause.as_str(), message).into())
+            }
             Fallback::Degrade => {
                 let degraded = lanes.deepest_local(work, score, self.policy, cause, &sentence)?;
                 Ok(moved(choice, degraded))
             }
         }
+    }
+
+    /// The budget that has no room for what the worker would set aside before the call.
+    fn spent_budget(&self, choice: &Choice, work: &Work, now: Timestamp) -> Option<Box<SpentBudget>> {
+        let spending = &self.fleet.spending;
+        let Backend::CloudApi(model) = &self.registry.models[&choice.model].backend else { return None };
+        if spending.budgets.is_unbounded() {
+            return None;
+        }
+        let bound = upper_cost(work, &model.price, max_tokens(work, model, self.policy));
+        spending.budgets.check(&spending.book, &work.agent, bound, now).err()
     }
 
     fn adjust_local(&self, choice: Choice, work: &Work, score: &Score) -> Choice {

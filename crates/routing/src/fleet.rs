@@ -1,8 +1,12 @@
 //! What routing needs to know of the fleet at the moment of a decision.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use trilane_protocol::ledger::Book;
 use trilane_protocol::{LaneName, ModelName};
+
+use crate::budget::Budgets;
 
 /// The fleet as the classifier last saw it. An unknown lane counts as one without workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +15,17 @@ pub struct FleetState {
     pub lanes: BTreeMap<LaneName, LaneState>,
     /// Bytes of tasks that are not due yet.
     pub postponed_bytes: u64,
+    /// What calls have cost, and what they may cost.
+    pub spending: Spending,
+}
+
+/// What calls have cost, and what they may cost. Without any budget nothing is bounded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spending {
+    /// The book as last seen.
+    pub book: Arc<Book>,
+    /// What it is held against.
+    pub budgets: Arc<Budgets>,
 }
 
 /// One lane at the moment of a decision.
@@ -24,19 +39,12 @@ pub struct LaneState {
     pub waiting: u64,
     /// Tasks of the fullest of its priorities, those in the hands of workers included.
     pub fullest: u64,
-    /// Whether a budget forbids it to spend more.
-    pub budget_spent: bool,
 }
 
 impl FleetState {
     /// Whether a live worker of `lane` serves `model`.
     pub fn serves(&self, lane: &LaneName, model: &ModelName) -> bool {
         self.lanes.get(lane).is_some_and(|state| state.served.contains(model))
-    }
-
-    /// Whether a budget forbids the lane to spend more.
-    pub fn is_budget_spent(&self, lane: &LaneName) -> bool {
-        self.lanes.get(lane).is_some_and(|state| state.budget_spent)
     }
 
     /// Whether one of the lane's priorities holds as many tasks as it may.

@@ -201,6 +201,55 @@ pub(crate) fn with_system_prompt(agent: &Agent, mut messages: Vec<Message>) -> V
     messages
 }
 
+/// The conversation as its producer wrote it: [`with_system_prompt`] turned back. Where the agent's prompt has
+/// changed since, the old one stays.
+pub fn without_system_prompt(agent: &Agent, mut messages: Vec<Message>) -> Vec<Message> {
+    let (Some(prompt), Some(first)) = (&agent.system_prompt, messages.first_mut()) else { return messages };
+    if first.role != Role::System {
+        return messages;
+    }
+    if first.content == *prompt {
+        messages.remove(0);
+    } else if let Some(own) =
+        first.content.strip_prefix(prompt.as_str()).and_then(|rest| rest.strip_prefix("\n\n"))
+    {
+        first.content = own.to_owned();
+    }
+    messages
+}
+
 fn invalid(error: &InvalidTask) -> TaskError {
     TaskError::new("invalid_task", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(role: Role, content: &str) -> Message {
+        Message { role, content: content.into() }
+    }
+
+    #[test]
+    fn taking_the_system_prompt_away_gives_back_what_the_producer_wrote() {
+        let agent = |prompt: Option<&str>| Agent {
+            model: ModelChoice::Auto,
+            sensitivity: None,
+            system_prompt: prompt.map(str::to_owned),
+            budget_day_usd: None,
+            budget_week_usd: None,
+        };
+        let conversations = [
+            vec![message(Role::User, "hi")],
+            vec![message(Role::System, "be brief"), message(Role::User, "hi")],
+            vec![message(Role::System, "You help."), message(Role::User, "hi")],
+        ];
+        for own in conversations {
+            for prompt in [None, Some("You help.")] {
+                let agent = agent(prompt);
+                let sent = with_system_prompt(&agent, own.clone());
+                assert_eq!(without_system_prompt(&agent, sent), own, "{prompt:?}");
+            }
+        }
+    }
 }

@@ -8,14 +8,18 @@
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
 //! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
 //! * [`fleet`]: the state of the lanes that a decision is held against
+//! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
 
 mod adjust;
+pub mod bound;
+pub mod budget;
 mod choose;
 pub mod complexity;
 pub mod detect;
 pub mod features;
 pub mod fleet;
 pub mod intake;
+pub mod ledger;
 pub mod pipeline;
 pub mod policy;
 pub mod raw;

@@ -44,6 +44,12 @@ impl Pipeline {
         }
     }
 
+    /// Whether the step after the one of `work` has been answered: then nothing that comes back of `work` matters any
+    /// more. The answer right before the next step may still be needed, to put that on a lane once more.
+    pub fn is_past(&self, work: &Work) -> bool {
+        work.step.as_ref().is_some_and(|step| usize::from(step.index) + 1 < self.outputs.len())
+    }
+
     /// The work of the next step and its agent's entry.
     ///
     /// # Errors
@@ -101,4 +107,47 @@ impl Pipeline {
 /// The key of a pipeline's record.
 pub fn key(agent: &trilane_protocol::AgentName, task_id: &TaskId) -> String {
     format!("{agent}.{task_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use trilane_protocol::Encoding;
+
+    use super::*;
+    use crate::intake::{Origin, intake};
+
+    #[test]
+    fn a_step_is_past_once_the_one_after_it_is_answered() {
+        let task: Task = serde_json::from_value(serde_json::json!({
+            "prompt": "x",
+            "steps": [{"name": "a", "prompt": "x"}, {"name": "b", "prompt": "x"}, {"name": "c", "prompt": "x"}],
+        }))
+        .unwrap();
+        let config = toml::from_str::<toml::Table>(include_str!("../../../config/trilane.toml")).unwrap();
+        let part = |name: &str| config[name].clone();
+        let registry = toml::Table::from_iter(
+            ["lanes", "models", "providers", "agents"].map(|name| (name.to_owned(), part(name))),
+        );
+        let registry =
+            toml::Value::Table(registry).try_into::<crate::raw::RawRegistry>().unwrap().check().unwrap();
+        let (policy, limits) = (part("policy").try_into().unwrap(), part("limits").try_into().unwrap());
+        let origin = Origin {
+            agent: "sample".parse().unwrap(),
+            sequence: 1,
+            message_id: None,
+            published_at: jiff::Timestamp::UNIX_EPOCH,
+            encoding: Encoding::Json,
+        };
+        let base = intake(&task, &origin, &registry, &policy, &limits).unwrap();
+        let mut pipeline = Pipeline::new(task, base);
+        let mut works = Vec::new();
+        let mut past = Vec::new();
+        for _ in 0..3 {
+            let (work, _) = pipeline.next_work(0, Spent::default(), &registry, &policy).unwrap();
+            pipeline.finish_step(&work, "said".into());
+            works.push(work);
+            past.push(works.iter().map(|work| pipeline.is_past(work)).collect::<Vec<_>>());
+        }
+        assert_eq!(past, [vec![false], vec![true, false], vec![true, true, false]]);
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use trilane_protocol::nearest::suggestion;
-use trilane_protocol::{AgentName, LaneName, ModelName, Sensitivity, Zone};
+use trilane_protocol::{AgentName, LaneName, ModelName, Sensitivity, Usd, Zone};
 
 use crate::registry::{
     Agent, Backend, CloudModel, DEFAULT_AGENT, GgufModel, GgufSource, Lane, Model, ModelChoice, Price,
@@ -63,6 +63,8 @@ pub struct RawAgent {
     model: String,
     sensitivity: Option<Sensitivity>,
     system_prompt: Option<String>,
+    budget_day_usd: Option<f64>,
+    budget_week_usd: Option<f64>,
 }
 
 fn auto() -> String {
@@ -220,7 +222,22 @@ impl RawAgent {
             let problem = format!("`{choice}` is neither `auto`, nor a lane, nor a model{hint}");
             return Err(RegistryError::new(format!("agents.{name}.model"), problem));
         };
-        Ok(Agent { model, sensitivity: self.sensitivity, system_prompt: self.system_prompt })
+        let budgets = [("budget_day_usd", self.budget_day_usd), ("budget_week_usd", self.budget_week_usd)];
+        for (field, usd) in budgets {
+            if usd.is_some_and(|usd| Usd::nearest(usd).is_none()) {
+                return Err(RegistryError::new(
+                    format!("agents.{name}.{field}"),
+                    "expected dollars, 0 or more",
+                ));
+            }
+        }
+        Ok(Agent {
+            model,
+            sensitivity: self.sensitivity,
+            system_prompt: self.system_prompt,
+            budget_day_usd: self.budget_day_usd,
+            budget_week_usd: self.budget_week_usd,
+        })
     }
 }
 

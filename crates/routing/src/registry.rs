@@ -191,6 +191,12 @@ pub struct Agent {
     pub sensitivity: Option<Sensitivity>,
     /// Put before each conversation.
     pub system_prompt: Option<String>,
+    /// Dollars that its calls may cost in a UTC day; absent: no bound but the total's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_day_usd: Option<f64>,
+    /// The same for a week from Monday.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_week_usd: Option<f64>,
 }
 
 /// What an agent's tasks run on.

@@ -54,6 +54,15 @@ pub struct LocalRoute(LaneMessage);
 #[derive(Debug)]
 pub struct CloudRoute(LaneMessage);
 
+/// Why work goes onto no lane now.
+#[derive(Debug)]
+pub enum Unrouted {
+    /// No lane may serve it, ever.
+    Rejected(Box<Rejected>),
+    /// It waits for a budget; then it is to be routed anew.
+    Parked(Box<Parked>),
+}
+
 /// A decision that no lane may serve the work.
 #[derive(Debug)]
 pub struct Rejected {
@@ -61,6 +70,39 @@ pub struct Rejected {
     pub work: Work,
     /// Why.
     pub error: TaskError,
+}
+
+/// A decision that the work has to wait.
+#[derive(Debug)]
+pub struct Parked {
+    /// The work as it was before it was routed, its sensitivity raised where the screen has raised it.
+    pub work: Work,
+    /// From when on it may be routed again.
+    pub until: Timestamp,
+    /// Why, as a sentence.
+    pub reason: String,
+}
+
+/// Why there is no choice, before it is told of which work.
+#[derive(Debug)]
+pub(crate) enum Unplaced {
+    Rejected(TaskError),
+    Parked { until: Timestamp, reason: String },
+}
+
+impl From<TaskError> for Unplaced {
+    fn from(error: TaskError) -> Self {
+        Self::Rejected(error)
+    }
+}
+
+impl Unplaced {
+    fn of(self, work: Work) -> Unrouted {
+        match self {
+            Self::Rejected(error) => Unrouted::Rejected(Box::new(Rejected { work, error })),
+            Self::Parked { until, reason } => Unrouted::Parked(Box::new(Parked { work, until, reason })),
+        }
+    }
 }
 
 impl CloudRoute {
@@ -100,14 +142,14 @@ impl Router<'_> {
     /// Decides where `work` goes.
     ///
     /// # Errors
-    /// [`Rejected`] where no lane may serve it; its message says what would have to change.
+    /// [`Unrouted`] where no lane may serve it, with what would have to change, or where it has to wait.
     pub fn route(
         &self,
         work: Work,
         agent: &Agent,
         returned: Option<&Returned>,
         now: Timestamp,
-    ) -> Result<Route, Box<Rejected>> {
+    ) -> Result<Route, Unrouted> {
         let screened = screen(work, agent, self.policy, Detectors::shared());
         let score = complexity(screened.work(), self.scorer);
         match screened {
@@ -123,14 +165,14 @@ impl Router<'_> {
         score: Score,
         returned: Option<&Returned>,
         now: Timestamp,
-    ) -> Result<Route, Box<Rejected>> {
+    ) -> Result<Route, Unrouted> {
         let lanes = Lanes::local(self.registry, self.fleet);
-        match self.choose(private.work(), &lanes, &score, returned) {
+        match self.choose(private.work(), &lanes, &score, returned, now) {
             Ok(choice) => {
                 let decision = choice.into_decision(private.report().clone(), score, self.policy, now);
                 Ok(Route::Local(LocalRoute::new(private.into_work(), decision)))
             }
-            Err(error) => Err(Box::new(Rejected { work: private.into_work(), error })),
+            Err(unplaced) => Err(unplaced.of(private.into_work())),
         }
     }
 
@@ -140,9 +182,9 @@ impl Router<'_> {
         score: Score,
         returned: Option<&Returned>,
         now: Timestamp,
-    ) -> Result<Route, Box<Rejected>> {
+    ) -> Result<Route, Unrouted> {
         let lanes = Lanes::all(self.registry, self.fleet);
-        match self.choose(cleared.work(), &lanes, &score, returned) {
+        match self.choose(cleared.work(), &lanes, &score, returned, now) {
             Ok(choice) => {
                 let decision = choice.into_decision(cleared.report().clone(), score, self.policy, now);
                 Ok(match decision.zone {
@@ -150,7 +192,7 @@ impl Router<'_> {
                     Zone::Cloud => Route::Cloud(CloudRoute::new(cleared, decision)),
                 })
             }
-            Err(error) => Err(Box::new(Rejected { work: cleared.into_work(), error })),
+            Err(unplaced) => Err(unplaced.of(cleared.into_work())),
         }
     }
 
@@ -161,20 +203,44 @@ impl Router<'_> {
         lanes: &Lanes<'_>,
         score: &Score,
         returned: Option<&Returned>,
-    ) -> Result<Choice, TaskError> {
+        now: Timestamp,
+    ) -> Result<Choice, Unplaced> {
         let choice = match returned {
             Some(Returned { lane, cause: RerouteCause::Degrade { reason } }) => {
+                self.refuse_to_degrade_what_waits(work, lanes, score, now)?;
                 lanes.deepest_local(work, score, self.policy, Reason::Degraded, reason)?.moved_from(lane)
             }
             Some(Returned { lane, cause: RerouteCause::Escalate { reason } }) => {
                 lanes.stronger_than(lane, work, score, self.policy, reason)?.moved_from(lane)
             }
-            Some(Returned { cause: RerouteCause::StepDone { .. }, .. }) | None => match &work.model {
-                Some(model) => lanes.pinned(model, work, score, self.policy)?,
-                None => lanes.cheapest_good_enough(work, score, self.policy)?,
-            },
+            Some(Returned { cause: RerouteCause::StepDone { .. }, .. }) | None => {
+                self.first_choice(work, lanes, score)?
+            }
         };
-        self.adjust(choice, work, lanes, score)
+        self.adjust(choice, work, lanes, score, now)
+    }
+
+    fn first_choice(&self, work: &Work, lanes: &Lanes<'_>, score: &Score) -> Result<Choice, TaskError> {
+        match &work.model {
+            Some(model) => lanes.pinned(model, work, score, self.policy),
+            None => lanes.cheapest_good_enough(work, score, self.policy),
+        }
+    }
+
+    /// A worker may find a budget spent before the classifier sees it. Where the policy lets tasks wait for their
+    /// budget, one that comes back for that reason waits too.
+    fn refuse_to_degrade_what_waits(
+        &self,
+        work: &Work,
+        lanes: &Lanes<'_>,
+        score: &Score,
+        now: Timestamp,
+    ) -> Result<(), Unplaced> {
+        let Ok(first) = self.first_choice(work, lanes, score) else { return Ok(()) };
+        match self.adjust(first, work, lanes, score, now) {
+            Err(parked @ Unplaced::Parked { .. }) => Err(parked),
+            Ok(_) | Err(Unplaced::Rejected(_)) => Ok(()),
+        }
     }
 }
 

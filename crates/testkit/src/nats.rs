@@ -49,7 +49,8 @@ impl NatsServer {
     /// As [`NatsServer::start`].
     pub async fn start_with(configuration: &str) -> Self {
         let store = TempDir::new().expect("a temporary folder can be made");
-        std::fs::write(store.path().join(CONFIGURATION), configuration).expect("the folder can be written");
+        std::fs::write(store.path().join(CONFIGURATION), with_room(configuration))
+            .expect("the folder can be written");
         let child = spawn(store.path(), -1);
         let port = announced_port(store.path(), child.id()).await;
         Self { child, store, port }
@@ -60,7 +61,7 @@ impl NatsServer {
     /// # Panics
     /// Where the folder cannot be written.
     pub fn reload(&self, configuration: &str) {
-        std::fs::write(self.store.path().join(CONFIGURATION), configuration)
+        std::fs::write(self.store.path().join(CONFIGURATION), with_room(configuration))
             .expect("the folder can be written");
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::HUP).expect("the server runs");
@@ -100,6 +101,13 @@ impl Drop for NatsServer {
     }
 }
 
+/// Streams reserve what they may grow to, and by default the server lets them have three quarters of what is free on
+/// the disk. Tests fill next to nothing, so a disk that is rather full must not fail them.
+fn with_room(configuration: &str) -> String {
+    let room = if configuration.contains("jetstream {") { "" } else { "jetstream { max_file_store: 1TB }\n" };
+    format!("{room}{configuration}")
+}
+
 fn spawn(store: &Path, port: i32) -> Child {
     let binary = binary();
     Command::new(&binary)
@@ -118,8 +126,8 @@ fn spawn(store: &Path, port: i32) -> Child {
         })
 }
 
-/// The binary that `scripts/test` names, else the one that `trilane up` fetches, else one on the PATH.
-fn binary() -> PathBuf {
+/// The server: the one that `scripts/test` names, else the one that `trilane up` fetches, else one on the PATH.
+pub fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os(BINARY_VARIABLE) {
         return named.into();
     }

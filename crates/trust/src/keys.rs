@@ -6,11 +6,13 @@
 //! <keys>/local/nats.nk  seal.pub          a local worker: connects, and checks seals
 //! <keys>/cloud/nats.nk  seal.pub          a cloud worker
 //! <keys>/admin/, observer/, monitor/, producer/
-//! <keys>/agent.NAME/nats.nk               one producer, by `trilane keys agent NAME`
-//! <keys>/server/accounts.conf             for the server: public keys and permissions
+//! <keys>/agents/NAME/nats.nk              one producer, by `trilane keys agent NAME`
+//! <keys>/server/users/*.pub               every public key
+//! <keys>/server/accounts.conf             for the server: those and what they may do
 //! <keys>/server/store.key                 what it encrypts its files with, where it is to
 //! ```
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ use crate::permissions::Lanes;
 use crate::role::Role;
 use crate::seal::{SealKey, Trusted};
 
+/// What the files of public keys end in.
+const PUBLIC: &str = "pub";
 /// A role's seed for the server.
 const USER_FILE: &str = "nats.nk";
 /// The seed that classifiers seal with.
@@ -31,6 +35,8 @@ const SEAL_FILE: &str = "seal.nk";
 const TRUSTED_FILE: &str = "seal.pub";
 /// The server's folder.
 const SERVER: &str = "server";
+/// The folder of public keys inside it.
+const USERS: &str = "users";
 /// The key of the server's files inside it.
 const STORE_FILE: &str = "store.key";
 /// The configuration of accounts inside it.
@@ -97,14 +103,7 @@ impl Keys {
         let seal = self.file(&Role::Classifier, SEAL_FILE);
         write_new(&seal, || SealKey::generate().seed(), Secrecy::Secret)?;
         let trusted = self.seal_key()?.public_key();
-        for role in [
-            Role::Classifier,
-            Role::LocalWorker,
-            Role::CloudWorker,
-            Role::Observer,
-            Role::Monitor,
-            Role::Admin,
-        ] {
+        for role in Role::FIXED.into_iter().filter(|role| *role != Role::Producer) {
             write_new(&self.file(&role, TRUSTED_FILE), || format!("{trusted}\n"), Secrecy::Public)?;
         }
         self.write_accounts(lanes, is_anonymous_let_in)
@@ -172,9 +171,13 @@ impl Keys {
         Ok(read(&path)?.trim().to_owned())
     }
 
+    /// The server's folder gets the public half, so that its accounts can be written where no seed is.
     fn make_user(&self, role: &Role) -> Result<(), KeysError> {
-        let seed = || KeyPair::new_user().seed().unwrap_or_default();
-        write_new(&self.file(role, USER_FILE), seed, Secrecy::Secret)
+        let path = self.file(role, USER_FILE);
+        write_new(&path, || KeyPair::new_user().seed().unwrap_or_default(), Secrecy::Secret)?;
+        let public_key = self.user(role, read(&path)?.trim())?.public_key();
+        let path = self.0.join(SERVER).join(USERS).join(format!("{}.{PUBLIC}", role.name()));
+        write_new(&path, || public_key, Secrecy::Public)
     }
 
     fn user(&self, role: &Role, seed: &str) -> Result<KeyPair, KeysError> {
@@ -185,12 +188,7 @@ impl Keys {
     }
 
     fn write_accounts(&self, lanes: &Lanes, is_anonymous_let_in: bool) -> Result<(), KeysError> {
-        let mut users = Vec::new();
-        for role in Role::FIXED.into_iter().chain(self.agents()?) {
-            let Some(seed) = self.user_seed(&role)? else { continue };
-            let public_key = self.user(&role, &seed)?.public_key();
-            users.push((role, public_key));
-        }
+        let users = self.users()?;
         let anonymous = is_anonymous_let_in.then(password);
         let text = Accounts { lanes, users: &users, anonymous }.render();
         let path = self.accounts_file();
@@ -202,18 +200,30 @@ impl Keys {
         fs::rename(&draft, &path).map_err(failed)
     }
 
-    fn agents(&self) -> Result<Vec<Role>, KeysError> {
-        let entries =
-            fs::read_dir(&self.0).map_err(|source| KeysError::Io { path: self.0.clone(), source })?;
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let agents = names.filter_map(|name| AgentName::new(name.strip_prefix("agent.")?).ok());
-        let mut roles: Vec<Role> = agents.map(Role::Agent).collect();
-        roles.sort_by_key(Role::name);
-        Ok(roles)
+    /// Every user that the server is to know, with its public key.
+    fn users(&self) -> Result<Vec<(Role, String)>, KeysError> {
+        let folder = self.0.join(SERVER).join(USERS);
+        let entries = fs::read_dir(&folder).map_err(|source| KeysError::Io { path: folder, source })?;
+        let mut users = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_none_or(|extension| extension != PUBLIC) {
+                continue;
+            }
+            let Some(role) = path.file_stem().and_then(OsStr::to_str).and_then(Role::from_name) else {
+                continue;
+            };
+            let public_key = read(&path)?.trim().to_owned();
+            if KeyPair::from_public_key(&public_key).is_err() || !public_key.starts_with('U') {
+                return Err(KeysError::Malformed { path, expected: "public key of a NATS user (U…)" });
+            }
+            users.push((role, public_key));
+        }
+        users.sort_by_key(|(role, _)| role.name());
+        Ok(users)
     }
 
     fn file(&self, role: &Role, name: &str) -> PathBuf {
-        self.0.join(role.name()).join(name)
+        self.0.join(role.folder()).join(name)
     }
 }
 
@@ -253,4 +263,69 @@ fn write_new(path: &Path, text: impl FnOnce() -> String, secrecy: Secrecy) -> Re
 
 fn password() -> String {
     (0..PASSWORD_BYTES).map(|_| format!("{:02x}", rand::random::<u8>())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes() -> Lanes {
+        let lane = |name: &str| trilane_protocol::LaneName::new(name).unwrap();
+        [(lane("local-fast"), trilane_protocol::Zone::Local), (lane("cloud"), trilane_protocol::Zone::Cloud)]
+            .into()
+    }
+
+    #[test]
+    fn keys_are_made_once_and_only_their_owner_reads_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::new(folder.path());
+        keys.init(&lanes(), true).unwrap();
+        let seed = keys.user_seed(&Role::CloudWorker).unwrap().unwrap();
+        let trusted = format!("{:?}", keys.trusted(&Role::CloudWorker).unwrap());
+        keys.init(&lanes(), false).unwrap();
+        assert_eq!(keys.user_seed(&Role::CloudWorker).unwrap().unwrap(), seed);
+        assert_eq!(trusted, format!("[{:?}]", keys.seal_key().unwrap().public_key()));
+        let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
+        for secret in ["cloud/nats.nk", "classifier/seal.nk", "admin/nats.nk"] {
+            assert_eq!(mode(secret), 0o600, "{secret}");
+        }
+        assert!(!folder.path().join("cloud/seal.nk").exists(), "only classifiers can seal");
+    }
+
+    #[test]
+    fn the_accounts_know_every_key_and_no_seed() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::new(folder.path());
+        keys.init(&lanes(), true).unwrap();
+        let agent = AgentName::new("marketing").unwrap();
+        keys.add_agent(&agent, &lanes(), true).unwrap();
+        let text = fs::read_to_string(keys.accounts_file()).unwrap();
+        for role in Role::FIXED.into_iter().chain([Role::Agent(agent)]) {
+            let seed = keys.user_seed(&role).unwrap().unwrap();
+            let public_key = KeyPair::from_seed(&seed).unwrap().public_key();
+            assert!(text.contains(&public_key) && !text.contains(&seed), "{role:?}");
+        }
+        assert!(text.contains("no_auth_user") && text.contains("\"tasks.marketing\""));
+        // Where no seed is, they are written all the same.
+        fs::remove_dir_all(folder.path().join("admin")).unwrap();
+        let other = AgentName::new("sales").unwrap();
+        keys.add_agent(&other, &lanes(), false).unwrap();
+        let text = fs::read_to_string(keys.accounts_file()).unwrap();
+        assert!(
+            text.contains("tasks.sales") && text.contains("allow: [\">\"]") && !text.contains("no_auth_user")
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::new(folder.path());
+        let missing = keys.trusted(&Role::LocalWorker).unwrap_err().to_string();
+        assert!(missing.contains("local/seal.pub") && missing.contains("trilane keys init"), "{missing}");
+        assert_eq!(keys.user_seed(&Role::Admin).unwrap(), None);
+        fs::create_dir_all(folder.path().join("admin")).unwrap();
+        fs::write(folder.path().join("admin/nats.nk"), "nonsense").unwrap();
+        assert!(keys.user_seed(&Role::Admin).unwrap_err().to_string().contains("admin/nats.nk"));
+    }
 }

@@ -69,7 +69,23 @@ impl Role {
         Self::Admin,
     ];
 
-    /// Its folder among the keys, and its word in messages.
+    /// Its folder among the keys.
+    pub fn folder(&self) -> String {
+        match self {
+            Self::Agent(agent) => format!("agents/{agent}"),
+            role => role.name(),
+        }
+    }
+
+    /// The role of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.strip_prefix("agent.") {
+            Some(agent) => AgentName::new(agent).ok().map(Self::Agent),
+            None => Self::FIXED.into_iter().find(|role| role.name() == name),
+        }
+    }
+
+    /// Its word in messages.
     pub fn name(&self) -> String {
         match self {
             Self::Producer => "producer".into(),

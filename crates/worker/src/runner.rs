@@ -16,6 +16,13 @@ pub trait Runner: Send + Sync + 'static {
     /// Runs `assignment` to its end. Must return soon after `assignment.cancel` fires: the runtime fires it
     /// at the task's deadline and at the end of the drain's grace time.
     fn run(&self, assignment: Assignment) -> impl Future<Output = Result<Completion, RunError>> + Send;
+
+    /// Told instead of [`Runner::run`] that a delivery is not run: its task ends without it. What an earlier delivery
+    /// has left open is to be closed. Returns the dollars that earlier deliveries of this hop have cost.
+    fn abandon(&self, work: &Work, decision: &Decision, attempt: u32) -> impl Future<Output = f64> + Send {
+        let _ = (work, decision, attempt);
+        std::future::ready(0.0)
+    }
 }
 
 /// One piece of work, handed to a [`Runner`].
@@ -42,7 +49,7 @@ pub struct Completion {
     pub finish: Finish,
     /// Tokens of this attempt.
     pub usage: Usage,
-    /// Dollars of this attempt.
+    /// Dollars of this attempt, and of earlier deliveries of this hop as far as the runner knows of them.
     pub cost_usd: f64,
     /// From the start of the run to the first token, where the backend tells.
     pub first_token: Option<Duration>,
@@ -62,7 +69,7 @@ pub struct RunError {
     pub retry_after: Option<Duration>,
     /// Tokens that the failed attempt used all the same.
     pub usage: Usage,
-    /// Dollars that the failed attempt cost all the same.
+    /// Dollars that the failed attempt cost all the same; earlier deliveries as in [`Completion::cost_usd`].
     pub cost_usd: f64,
 }
 

@@ -171,6 +171,7 @@ async fn refuse<R: Runner>(shared: &Shared<R>, delivery: &Delivery, refused: Ref
     conclusion.raise(&error).await;
     if let Some(message) = message {
         let attempt = first_look(shared, delivery);
+        let message = abandoned(shared, &message, attempt.deliveries).await;
         let verdict = verdict::refused(&message, error, attempt);
         return conclusion.carry_out(&message, verdict, attempt).await;
     }
@@ -200,11 +201,13 @@ async fn judge<R: Runner>(
     let mut attempt = first_look(shared, delivery);
     let Attempt { deliveries, max_attempts, started_at, .. } = attempt;
     if let Err(error) = may_run(&shared.spec, message, deliveries, max_attempts) {
-        return (verdict::refused(message, error, attempt), attempt);
+        let message = abandoned(shared, message, deliveries).await;
+        return (verdict::refused(&message, error, attempt), attempt);
     }
     let outcome = if message.work.deadline.is_some_and(|deadline| deadline <= started_at) {
-        Outcome::DeadlinePassed(message.work.spent.clone())
+        Outcome::DeadlinePassed(abandoned(shared, message, deliveries).await.work.spent)
     } else if shared.cancellations.has(&message.work).await {
+        abandoned(shared, message, deliveries).await;
         Outcome::Cancelled
     } else {
         let cancelled = shared.cancellations.watch(&message.work);
@@ -216,6 +219,14 @@ async fn judge<R: Runner>(
     }
     attempt.ended_at = Timestamp::now();
     (verdict::verdict(message, outcome, attempt), attempt)
+}
+
+/// The message with what earlier deliveries have cost, which are not followed by another.
+async fn abandoned<R: Runner>(shared: &Shared<R>, message: &LaneMessage, deliveries: u32) -> LaneMessage {
+    let mut message = message.clone();
+    let LaneMessage { work, decision } = &mut message;
+    work.spent.cost_usd += shared.runner.abandon(work, decision, deliveries).await;
+    message
 }
 
 /// What must hold before anything is run. The zone is checked again here, at the other end of the wire.

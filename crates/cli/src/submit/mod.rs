@@ -9,7 +9,6 @@ pub(crate) mod tasks;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use serde::Serialize;
 use trilane_broker::{Broker, Role};
 use trilane_protocol::task::Deadline;
@@ -20,7 +19,7 @@ use crate::length::parse_deadline;
 use crate::output::print_line;
 use crate::results;
 use crate::submit::publish::Submission;
-use crate::wait::Awaited;
+use crate::wait::{self, Awaited};
 
 /// Publishes one task, or a file of them.
 ///
@@ -128,7 +127,7 @@ pub async fn run(args: SubmitArgs, config: &Config) -> anyhow::Result<()> {
     let submissions = tasks::collect(&args, config)?;
     let broker = crate::connect(config, Role::Producer).await?;
     tokio::select! {
-        outcome = deliver(&args, config, &broker, &submissions) => outcome,
+        outcome = deliver(&args, &broker, &submissions) => outcome,
         _ = tokio::signal::ctrl_c() => {
             let first = &submissions[0];
             anyhow::bail!(
@@ -138,28 +137,25 @@ pub async fn run(args: SubmitArgs, config: &Config) -> anyhow::Result<()> {
     }
 }
 
-async fn deliver(
-    args: &SubmitArgs,
-    config: &Config,
-    broker: &Broker,
-    submissions: &[Submission],
-) -> anyhow::Result<()> {
+async fn deliver(args: &SubmitArgs, broker: &Broker, submissions: &[Submission]) -> anyhow::Result<()> {
     if args.stream {
         return stream::run(broker, &submissions[0], args.json).await;
     }
-    let since = Timestamp::now();
-    for submission in submissions {
-        publish::publish(broker, submission).await?;
-        if !args.wait {
+    if !args.wait {
+        for submission in submissions {
+            publish::publish(broker, submission).await?;
             print_receipt(submission, args.json)?;
         }
-    }
-    if !args.wait {
         return Ok(());
     }
-    say_where_nobody_works(broker, config).await;
-    let awaited = Awaited::start(broker, submissions.iter().map(Submission::key), since).await?;
-    print_results(awaited, submissions.len(), args.json).await
+    let awaited = Awaited::start(broker, submissions.iter().map(Submission::key)).await?;
+    for submission in submissions {
+        publish::publish(broker, submission).await?;
+    }
+    tokio::select! {
+        outcome = print_results(awaited, submissions.len(), args.json) => outcome,
+        never = wait::say_where_to_look() => match never {},
+    }
 }
 
 fn print_receipt(submission: &Submission, json: bool) -> anyhow::Result<()> {
@@ -167,18 +163,6 @@ fn print_receipt(submission: &Submission, json: bool) -> anyhow::Result<()> {
     match json {
         true => print_line(&serde_json::to_string(&Receipt { agent: &submission.agent, id: &id })?),
         false => print_line(id.as_str()),
-    }
-}
-
-/// Somebody who waits wants to know that nobody is there to answer.
-async fn say_where_nobody_works(broker: &Broker, config: &Config) {
-    let Ok(workers) = broker.workers().await else { return };
-    let alive = workers.alive().await.unwrap_or_default();
-    let lacks = |lane: &&trilane_protocol::LaneName| !alive.iter().any(|worker| worker.lane == **lane);
-    let without: Vec<&str> =
-        config.registry.lanes.keys().filter(lacks).map(trilane_protocol::LaneName::as_str).collect();
-    if without.len() == config.registry.lanes.len() {
-        eprintln!("no worker is alive; the task waits until one is (`trilane up`)");
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Submission {
     pub(crate) agent: AgentName,
     /// The task.
     pub(crate) task: Task,
+    /// How it is written, and so its result.
+    encoding: Encoding,
     /// Under which the server stores it once only, and its id where it has none.
     message_id: TaskId,
 }
@@ -32,7 +34,12 @@ pub(crate) struct Submission {
 impl Submission {
     /// A submission with a message id of its own.
     pub(crate) fn new(agent: AgentName, task: Task) -> Self {
-        Self { agent, task, message_id: random_id() }
+        Self { agent, task, encoding: Encoding::Json, message_id: random_id() }
+    }
+
+    /// A task that stands for one that is known, under an id that tells so.
+    pub(crate) fn again(agent: AgentName, task: Task, encoding: Encoding, id: TaskId) -> Self {
+        Self { agent, task, encoding, message_id: id }
     }
 
     /// The task's id: its own, else the message id.
@@ -55,8 +62,8 @@ fn random_id() -> TaskId {
 /// Publishes a task. A full intake is backpressure: it is waited out, and that is said.
 pub(crate) async fn publish(broker: &Broker, submission: &Submission) -> anyhow::Result<()> {
     for tries in 0..MAX_TRIES {
-        let Submission { agent, task, message_id } = submission;
-        match broker.submit(agent, task, Encoding::Json, Some(message_id.as_str())).await {
+        let Submission { agent, task, encoding, message_id } = submission;
+        match broker.submit(agent, task, *encoding, Some(message_id.as_str())).await {
             Err(PublishError::Full { .. }) => {
                 let delay = full_delay(tries);
                 eprintln!("the intake is full; trying again in {}", output::length(delay));

@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use futures_util::StreamExt;
-use jiff::Timestamp;
 use trilane_broker::Broker;
 use trilane_protocol::outcome::Partial;
 use trilane_protocol::{Status, TaskResult};
@@ -11,7 +10,7 @@ use trilane_protocol::{Status, TaskResult};
 use crate::output::print_line;
 use crate::results;
 use crate::submit::publish::{Submission, publish};
-use crate::wait::Awaited;
+use crate::wait::{Awaited, say_where_to_look};
 
 /// What has been shown of an answer.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,9 +34,9 @@ enum Step {
 pub(super) async fn run(broker: &Broker, submission: &Submission, json: bool) -> anyhow::Result<()> {
     let (agent, id) = submission.key();
     let mut partials = broker.partials(&agent, &id).await?.boxed();
-    let since = Timestamp::now();
+    let mut awaited = Awaited::start(broker, [submission.key()]).await?;
     publish(broker, submission).await?;
-    let mut awaited = Awaited::start(broker, [submission.key()], since).await?;
+    let mut silence = std::pin::pin!(say_where_to_look());
     let mut shown = Shown::default();
     let result = loop {
         tokio::select! {
@@ -45,6 +44,7 @@ pub(super) async fn run(broker: &Broker, submission: &Submission, json: bool) ->
             biased;
             Some(partial) = partials.next() => show(&mut shown, &partial, json)?,
             result = awaited.next() => break result,
+            never = &mut silence, if shown.text.is_empty() => match never {},
         }
     };
     let Some(result) = result else { anyhow::bail!("the result of `{id}` did not come") };

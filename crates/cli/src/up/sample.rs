@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use trilane_broker::Broker;
 use trilane_protocol::decision::Reason;
@@ -89,12 +88,11 @@ pub(super) async fn run(
     json: bool,
     must_succeed: bool,
 ) -> anyhow::Result<()> {
-    let since = Timestamp::now();
+    let order: Vec<Key> = submissions.iter().map(Submission::key).collect();
+    let mut awaited = Awaited::start(broker, order.iter().cloned()).await?;
     for submission in &submissions {
         publish(broker, submission).await?;
     }
-    let order: Vec<Key> = submissions.iter().map(Submission::key).collect();
-    let mut awaited = Awaited::start(broker, order.iter().cloned(), since).await?;
     let mut results = BTreeMap::new();
     while let Some(result) = awaited.next().await {
         results.insert((result.agent.clone(), result.task_id.clone()), result);
@@ -187,6 +185,7 @@ fn answer(line: &Line) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use trilane_protocol::decision::{Finding, FindingSource, Score, ScoreSource, ScreenReport};
     use trilane_protocol::{Encoding, Zone};
 

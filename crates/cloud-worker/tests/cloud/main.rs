@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failure of the test")]
 
-#[expect(dead_code, reason = "the script has words that only other tests use")]
 #[path = "../../../providers/tests/chat/server.rs"]
 mod server;
 
@@ -10,24 +9,70 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use server::{Reply, Server};
 use tokio_util::sync::CancellationToken;
-use trilane_cloud_worker::{Catalogue, CloudRunner};
+use trilane_broker::ledger::Terms;
+use trilane_broker::topology::Topology;
+use trilane_broker::{Broker, Ledger};
+use trilane_cloud_worker::{Catalogue, CloudRunner, Purse};
 use trilane_protocol::decision::{Reason, Score, ScoreSource, ScreenReport};
+use trilane_protocol::ledger::Amounts;
 use trilane_protocol::work::Spent;
 use trilane_protocol::{
     Decision, Encoding, Generation, Message, Priority, Role, Sensitivity, Usage, Work, Zone,
 };
 use trilane_service::config::load_from;
+use trilane_testkit::NatsServer;
 use trilane_worker::partials::PartialSender;
-use trilane_worker::{Assignment, RunErrorKind, Runner};
+use trilane_worker::{Assignment, Completion, RunError, RunErrorKind, Runner};
 
-/// A runner for `gpt-4o` (2.50 and 10.00 dollars per million tokens) with the keys K1 and K2.
-fn runner(url: &str) -> CloudRunner {
-    let file = format!(
-        "[providers.openai]\nbase_url = \"{url}/v1\"\nkeys = [{{ env = \"K1\" }}, {{ env = \"K2\" }}]"
-    );
-    let config = load_from(Some(&file), []).unwrap();
-    let variable = |name: &str| name.starts_with('K').then(|| format!("value-{name}"));
-    CloudRunner::new(Catalogue::build(&config, &"cloud".parse().unwrap(), variable).unwrap())
+/// The most that a call of [`assignment`] may cost, nano-dollars: 100 tokens of the prompt, 100 of the answer.
+const BOUND: u64 = 1_250_000;
+
+/// A runner for `gpt-4o` (2.50 and 10.00 dollars per million tokens) with the keys K1 and K2, and its ledger.
+struct Cloud {
+    runner: CloudRunner,
+    ledger: Ledger,
+    broker: Broker,
+    _nats: NatsServer,
+}
+
+impl Cloud {
+    async fn start(url: &str) -> Self {
+        Self::with(url, "").await
+    }
+
+    /// The same with more configuration.
+    async fn with(url: &str, more: &str) -> Self {
+        let nats = NatsServer::start().await;
+        let file = format!(
+            "[providers.openai]\nbase_url = \"{url}/v1\"\nkeys = [{{ env = \"K1\" }}, {{ env = \"K2\" }}]\n{more}"
+        );
+        let variables = [("TRILANE__NATS__URL".to_owned(), nats.url())];
+        let config = load_from(Some(&file), variables).unwrap();
+        let broker = Broker::connect(&config, trilane_broker::Role::Admin, "test").await.unwrap();
+        broker.provision(&Topology::new(&config)).await.unwrap();
+        let variable = |name: &str| name.starts_with('K').then(|| format!("value-{name}"));
+        let catalogue = Catalogue::build(&config, &"cloud".parse().unwrap(), variable).unwrap();
+        let terms = Terms { budgets: config.budgets(), on_ambiguous: config.budget.on_ambiguous };
+        let ledger = broker.ledger(terms);
+        let runner = CloudRunner::new(catalogue, Purse::new(ledger.clone(), "w".into()));
+        Self { runner, ledger, broker, _nats: nats }
+    }
+
+    async fn run(&self, assignment: Assignment) -> Result<Completion, RunError> {
+        self.runner.run(assignment).await
+    }
+
+    /// What the book says of all days together, nano-dollars: spent, and set aside.
+    async fn book(&self) -> (u64, u64) {
+        self.ledger.flush().await;
+        let book = self.broker.book().await.unwrap();
+        let total = book.days.values().fold(Amounts::default(), |sum, day| sum.plus(day.total));
+        (total.settled.nanos(), total.reserved.nanos())
+    }
+}
+
+fn attempt(attempt: u32) -> Assignment {
+    Assignment { attempt, ..assignment() }
 }
 
 fn assignment() -> Assignment {
@@ -93,10 +138,10 @@ async fn key_of(server: &mut Server) -> String {
     head.lines().find_map(|line| line.strip_prefix("authorization: bearer ")).unwrap().to_owned()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_carries_what_it_cost() {
     let mut server = Server::start(vec![answer()]).await;
-    let completion = runner(&server.url).run(assignment()).await.unwrap();
+    let completion = Cloud::start(&server.url).await.run(assignment()).await.unwrap();
     assert_eq!(completion.text, "Hello.");
     assert_eq!(completion.usage, Usage { prompt_tokens: 1000, completion_tokens: 100, cached_tokens: 0 });
     assert!((completion.cost_usd - 0.0035).abs() < 1e-12, "{}", completion.cost_usd);
@@ -107,10 +152,10 @@ async fn an_answer_carries_what_it_cost() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_private_is_ever_sent() {
     let mut server = Server::start(vec![answer(), answer(), answer()]).await;
-    let runner = runner(&server.url);
+    let runner = Cloud::start(&server.url).await;
     let mut screened = assignment();
     screened.decision.screen.sensitivity = Sensitivity::Private;
     let mut tagged = assignment();
@@ -130,10 +175,10 @@ async fn nothing_private_is_ever_sent() {
     assert!(server.is_untouched());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_not_sent_where_it_could_cost_more_than_it_may() {
     let mut server = Server::start(vec![answer()]).await;
-    let runner = runner(&server.url);
+    let runner = Cloud::start(&server.url).await;
     // 276 bytes are at most 100 tokens: 0.00025 dollars, and 100 generated ones are 0.001 dollars.
     let with = |ceiling: f64, spent: f64| {
         let mut assignment = assignment();
@@ -141,18 +186,18 @@ async fn a_task_is_not_sent_where_it_could_cost_more_than_it_may() {
         assignment.work.spent.cost_usd = spent;
         assignment
     };
-    for over in [with(0.00124, 0.0), with(0.01, 0.0088), with(0.01, f64::NAN)] {
+    for over in [with(0.001_249_999, 0.0), with(0.01, 0.0088), with(0.01, f64::NAN)] {
         let error = runner.run(over).await.unwrap_err();
         assert_eq!((error.kind, error.code), (RunErrorKind::Permanent, "over_max_cost"));
     }
     assert!(server.is_untouched());
-    runner.run(with(0.00126, 0.0)).await.unwrap();
+    runner.run(with(0.00125, 0.0)).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_key_is_replaced_by_the_next_and_both_refused_end_the_lane() {
     let mut server = Server::start(vec![refused(401), answer(), refused(403)]).await;
-    let runner = runner(&server.url);
+    let runner = Cloud::start(&server.url).await;
     runner.run(assignment()).await.unwrap();
     let keys = [key_of(&mut server).await, key_of(&mut server).await];
     assert_ne!(keys[0], keys[1]);
@@ -164,37 +209,39 @@ async fn a_refused_key_is_replaced_by_the_next_and_both_refused_end_the_lane() {
     assert!(error.message.contains("env K1, env K2") && server.is_untouched(), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_limited_key_makes_way_for_the_other_one() {
     let mut server = Server::start(vec![refused(429).header("retry-after", "60"), answer()]).await;
-    runner(&server.url).run(assignment()).await.unwrap();
+    Cloud::start(&server.url).await.run(assignment()).await.unwrap();
     assert_ne!(key_of(&mut server).await, key_of(&mut server).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn when_all_keys_are_limited_the_task_comes_back_later() {
     let limited = || refused(429).header("retry-after", "60");
     let server = Server::start(vec![limited(), limited()]).await;
-    let error = runner(&server.url).run(assignment()).await.unwrap_err();
+    let error = Cloud::start(&server.url).await.run(assignment()).await.unwrap_err();
     assert_eq!((error.kind, error.code), (RunErrorKind::Transient, "rate_limited"));
     assert_eq!(error.retry_after.map(|delay| delay.as_secs()), Some(60));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failure_after_tokens_were_used_carries_their_cost() {
     let cut = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n";
     let server = Server::start(vec![Reply::stream([cut.as_bytes()])]).await;
     let (partials, mut pieces) = PartialSender::channel();
-    let error = runner(&server.url).run(Assignment { partials, ..assignment() }).await.unwrap_err();
+    let error =
+        Cloud::start(&server.url).await.run(Assignment { partials, ..assignment() }).await.unwrap_err();
     assert_eq!((error.kind, error.code), (RunErrorKind::Transient, "stream_cut"));
-    assert!(error.usage.completion_tokens > 0 && error.cost_usd > 0.0, "{error:?}");
+    assert!(error.usage.completion_tokens > 0, "{error:?}");
+    assert_costs(error.cost_usd, BOUND);
     assert_eq!(pieces.recv().await.as_deref(), Some("Hello"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_model_cannot_do_is_refused() {
     let server = Server::start(Vec::new()).await;
-    let runner = runner(&server.url);
+    let runner = Cloud::start(&server.url).await;
     let mut long = assignment();
     long.work.generation.max_tokens = Some(16_385);
     let error = runner.run(long).await.unwrap_err();
@@ -203,4 +250,153 @@ async fn what_the_model_cannot_do_is_refused() {
     other.decision.model = "claude-sonnet".parse().unwrap();
     let error = runner.run(other).await.unwrap_err();
     assert_eq!((error.kind, error.code), (RunErrorKind::LaneUnable, "no_api_key"));
+}
+
+fn assert_costs(found: f64, nanos: u64) {
+    assert!((found - nanos as f64 / 1e9).abs() < 1e-12, "{found}");
+}
+
+/// What the scripted answer costs, nano-dollars.
+const ANSWER: u64 = 3_500_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_ending_is_booked_as_what_it_is() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unreachable = Cloud::start(&format!("http://{free}")).await;
+    assert_eq!(unreachable.run(assignment()).await.unwrap_err().code, "connect_failed");
+    assert_eq!(unreachable.book().await, (0, 0), "nothing was sent");
+    let cases = [
+        (answer(), "", ANSWER),
+        (refused(500), "provider_error", 0),
+        (refused(400), "request_refused", 0),
+        (answer().broken(), "stream_cut", BOUND),
+        (Reply::json(200, &json!({"hello": 1})), "malformed_answer", BOUND),
+        (Reply::json(200, &refusal()), "refused", 2_600_000),
+    ];
+    for (reply, code, cost) in cases {
+        let server = Server::start(vec![reply]).await;
+        let cloud = Cloud::start(&server.url).await;
+        let outcome = cloud.run(assignment()).await;
+        let (found, cost_usd) =
+            outcome.map_or_else(|error| (error.code, error.cost_usd), |answer| ("", answer.cost_usd));
+        assert_eq!(found, code);
+        assert_eq!(cloud.book().await, (cost, 0), "{code}");
+        assert_costs(cost_usd, cost);
+    }
+}
+
+/// The model refuses, and the server has counted it: 1,000 tokens and 10.
+fn refusal() -> Value {
+    let choice = json!({"message": {"refusal": "No."}, "finish_reason": "stop"});
+    json!({"choices": [choice], "usage": {"prompt_tokens": 1000, "completion_tokens": 10}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_given_up_in_the_middle_counts_in_full() {
+    let mut server = Server::start(vec![Reply::stream([]).hanging(), Reply::stream([]).hanging()]).await;
+    let cloud = Cloud::start(&server.url).await;
+    let cancelled = assignment();
+    let cancel = cancelled.cancel.clone();
+    let (outcome, ()) = tokio::join!(cloud.run(cancelled), async {
+        server.request().await;
+        cancel.cancel();
+    });
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind, RunErrorKind::Cancelled);
+    assert_costs(error.cost_usd, BOUND);
+    assert_eq!(cloud.book().await, (BOUND, 0));
+    // A runner that is thrown away says nothing; its ticket does.
+    server.hang_up().await;
+    tokio::select! {
+        _ = cloud.run(attempt(2)) => panic!("nobody answers"),
+        _ = server.request() => {}
+    }
+    assert_eq!(cloud.book().await, (2 * BOUND, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_attempt_carries_what_the_earlier_ones_cost() {
+    let server = Server::start(vec![answer().broken(), refused(500), answer()]).await;
+    let cloud = Cloud::start(&server.url).await;
+    assert_costs(cloud.run(attempt(1)).await.unwrap_err().cost_usd, BOUND);
+    assert_costs(cloud.run(attempt(2)).await.unwrap_err().cost_usd, BOUND);
+    assert_costs(cloud.run(attempt(3)).await.unwrap().cost_usd, BOUND + ANSWER);
+    // The next hop brings the cost so far in its message; the result adds both.
+    let mut next = assignment();
+    next.work.hop = 1;
+    next.work.spent.cost_usd = (BOUND + ANSWER) as f64 / 1e9;
+    next.work.max_cost_usd = Some((2 * BOUND + ANSWER - 1) as f64 / 1e9);
+    let error = cloud.run(next).await.unwrap_err();
+    assert_eq!(error.code, "over_max_cost");
+    assert_costs(error.cost_usd, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn max_cost_usd_holds_over_redeliveries() {
+    let server = Server::start(vec![answer().broken(), answer()]).await;
+    let cloud = Cloud::start(&server.url).await;
+    let bounded = |attempt| {
+        let mut bounded = self::attempt(attempt);
+        bounded.work.max_cost_usd = Some((2 * BOUND - 1) as f64 / 1e9);
+        bounded
+    };
+    assert_eq!(cloud.run(bounded(1)).await.unwrap_err().code, "stream_cut");
+    let error = cloud.run(bounded(2)).await.unwrap_err();
+    assert_eq!((error.kind, error.code), (RunErrorKind::Permanent, "over_max_cost"));
+    assert_costs(error.cost_usd, BOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_broke_off_is_not_repeated_where_the_configuration_says_so() {
+    let mut server = Server::start(vec![answer().broken(), answer()]).await;
+    let cloud = Cloud::with(&server.url, "[budget]\non_ambiguous = \"fail\"").await;
+    assert_eq!(cloud.run(attempt(1)).await.unwrap_err().code, "stream_cut");
+    server.request().await;
+    let error = cloud.run(attempt(2)).await.unwrap_err();
+    assert_eq!((error.kind, error.code), (RunErrorKind::Permanent, "ambiguous_call"));
+    assert_costs(error.cost_usd, BOUND);
+    assert!(server.is_untouched());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spent_budget_sends_nothing_and_gives_the_key_back() {
+    let mut server = Server::start(vec![answer(), answer()]).await;
+    let day = "[budget]\nweek_usd = 0.004\n[agents.other]\nbudget_week_usd = 0.0";
+    let cloud = Cloud::with(&server.url, day).await;
+    let mut poor = assignment();
+    poor.work.agent = "other".parse().unwrap();
+    let error = cloud.run(poor).await.unwrap_err();
+    assert_eq!((error.kind, error.code), (RunErrorKind::LaneUnable, "budget_spent"));
+    assert!(error.message.contains("agents.other.budget_week_usd"), "{error}");
+    assert!(server.is_untouched());
+    cloud.run(assignment()).await.unwrap();
+    server.request().await;
+    let error = cloud.run(assignment()).await.unwrap_err();
+    assert!(error.message.contains("budget.week_usd") && server.is_untouched(), "{error}");
+    assert_eq!(cloud.book().await, (ANSWER, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_run_any_more_is_closed() {
+    let mut server = Server::start(vec![Reply::stream([]).hanging()]).await;
+    let cloud = Cloud::start(&server.url).await;
+    // Another process died in the middle of this call: nobody will ever close it there.
+    let open = Assignment { attempt: 1, ..assignment() };
+    let (work, decision) = (open.work.clone(), open.decision.clone());
+    let running = cloud.run(open);
+    tokio::pin!(running);
+    tokio::select! {
+        _ = &mut running => panic!("nobody answers"),
+        _ = server.request() => {}
+    }
+    assert_eq!(cloud.book().await, (0, BOUND));
+    assert_costs(cloud.runner.abandon(&work, &decision, 1).await, 0);
+    assert_costs(cloud.runner.abandon(&work, &decision, 2).await, BOUND);
+    assert_eq!(cloud.book().await, (BOUND, 0));
+    // The same for an attempt that ends before it calls.
+    let mut other = attempt(3);
+    other.decision.model = "claude-sonnet".parse().unwrap();
+    let error = cloud.run(other).await.unwrap_err();
+    assert_eq!(error.code, "no_api_key");
+    assert_costs(error.cost_usd, BOUND);
 }

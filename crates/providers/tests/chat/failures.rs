@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use trilane_protocol::{Generation, Usage};
-use trilane_providers::{ChatError, ChatRequest, FailureKind};
+use trilane_providers::{Bill, ChatError, ChatRequest, FailureKind};
 use trilane_routing::registry::ProviderApi::{Anthropic, Openai};
 
 use crate::server::{Reply, Server};
@@ -98,4 +98,21 @@ async fn a_cancelled_call_closes_its_connection_and_tells_what_it_used() {
     assert!(error.usage.completion_tokens >= 2, "{:?}", error.usage);
     server.request().await;
     tokio::time::timeout(NEVER, server.hang_up()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failure_says_what_is_known_of_its_price() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unreachable = chat(&client(Openai, &format!("http://{free}")), &Generation::default(), false).await.0;
+    assert_eq!(unreachable.unwrap_err().bill, Bill::NotSent);
+    let unsupported = Generation { temperature: Some(1.5), ..Generation::default() };
+    let unsent =
+        chat(&client(Anthropic, &format!("http://{free}")), &unsupported, false).await.0.unwrap_err();
+    assert_eq!((unsent.code, unsent.bill), ("unsupported_setting", Bill::NotSent));
+    assert_eq!(refusal(Reply::json(500, &json!({}))).await.bill, Bill::Refused);
+    let broken = Reply::json(200, &json!({"content": []})).broken();
+    assert_eq!(refusal(broken).await.bill, Bill::Unknown);
+    assert_eq!(refusal(Reply::json(200, &json!({"hello": 1}))).await.bill, Bill::Unknown);
+    let failing = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n";
+    assert_eq!(refusal(Reply::stream([failing.as_bytes()])).await.bill, Bill::Unknown);
 }

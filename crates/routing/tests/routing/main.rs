@@ -4,4 +4,5 @@
 
 mod properties;
 mod rules;
+mod spending;
 mod support;

@@ -114,8 +114,11 @@ prop_compose! {
                 state.served.clear();
             }
             state.waiting = waiting[index];
-            state.budget_spent = budget_spent;
         }
+        if budget_spent {
+            world.allow(Some(0.0), "a", None);
+        }
+        world.policy.adjust.budget_spent = fallback;
         world.agent.sensitivity = agent;
         world.policy.untagged = untagged;
         world.policy.private_pin = pin;
@@ -181,7 +184,7 @@ proptest! {
                 prop_assert!((0.0..=1.0).contains(&decision.score.complexity));
                 prop_assert!(decision.candidates.iter().all(|candidate| candidate.expected_cost_usd.is_finite()));
             }
-            (Err(first), Err(second)) => prop_assert_eq!(first.error, second.error),
+            (Err(first), Err(second)) => prop_assert_eq!(format!("{first:?}"), format!("{second:?}")),
             _ => prop_assert!(false, "one routed, the other did not"),
         }
     }

@@ -1,7 +1,10 @@
 //! Each rule of routing, one table each.
 
+use std::sync::Arc;
+
+use trilane_protocol::ledger::{Amounts, Book, DayBook};
 use trilane_protocol::work::{RerouteCause, Spent};
-use trilane_protocol::{Sensitivity, Work};
+use trilane_protocol::{Sensitivity, Usd, Work};
 use trilane_routing::pipeline::Pipeline;
 use trilane_routing::policy::{Fallback, LocalFallback, PrivatePin};
 use trilane_routing::route::Returned;
@@ -119,10 +122,50 @@ fn a_cloud_lane_that_is_not_to_be_had_parks_degrades_or_rejects() {
         world.policy.adjust.cloud_without_worker = fallback;
         assert_routes(&world, public("x", 1.0), expected);
     }
+}
+
+/// A call of `x` may cost at most 512 tokens of 15 dollars a million and 9 of 3 dollars.
+const BOUND: f64 = (512.0 * 15.0 + 9.0 * 3.0) / 1e6;
+
+#[test]
+fn a_spent_budget_parks_degrades_or_rejects_public_work_and_nothing_else() {
     let mut world = World::shipped();
-    world.lane("cloud").budget_spent = true;
-    assert_routes(&world, public("x", 1.0), ("local-deep", "budget_spent"));
-    assert_routes(&world, public("x", 0.1), ("local-fast", "good_enough"));
+    for (total, own) in [(Some(BOUND - 1e-9), None), (None, Some(BOUND - 1e-9))] {
+        world.allow(total, "a", own);
+        assert_routes(&world, public("x", 1.0), ("local-deep", "budget_spent"));
+        assert_routes(&world, public("x", 0.1), ("local-fast", "good_enough"));
+        assert_routes(&world, private("x", 1.0), ("local-deep", "strongest"));
+    }
+    for (total, agent, own) in [(Some(BOUND), "a", Some(BOUND)), (None, "b", Some(0.0))] {
+        world.allow(total, agent, own);
+        assert_routes(&world, public("x", 1.0), ("cloud", "good_enough"));
+    }
+    world.allow(Some(0.0), "a", None);
+    world.policy.adjust.budget_spent = Fallback::Reject;
+    assert_routes(&world, public("x", 1.0), ("rejected", "budget_spent"));
+}
+
+#[test]
+fn a_parked_task_waits_until_the_day_turns_also_when_a_worker_gave_it_back() {
+    let mut world = World::shipped();
+    world.policy.adjust.budget_spent = Fallback::Park;
+    world.allow(Some(BOUND), "a", None);
+    let book = Book {
+        days: [("1970-01-01".parse().unwrap(), DayBook { total: amounts(1), agents: [].into() })].into(),
+    };
+    world.fleet.spending.book = Arc::new(book);
+    assert_routes(&world, public("x", 1.0), ("parked", "1970-01-02T00:00:00Z"));
+    assert_routes(&world, private("x", 1.0), ("local-deep", "strongest"));
+    let cause = RerouteCause::Degrade { reason: "the budget is spent".into() };
+    let returned = Returned { lane: lane("cloud"), cause };
+    assert_eq!(world.outcome(public("x", 1.0), Some(&returned)).0, "parked");
+    assert_eq!(world.outcome(private("x", 1.0), Some(&returned)).0, "local-deep");
+    world.allow(Some(BOUND / 2.0), "a", None);
+    assert_routes(&world, public("x", 1.0), ("rejected", "budget_spent"));
+}
+
+fn amounts(settled: u64) -> Amounts {
+    Amounts { settled: Usd::from_nanos(settled), reserved: Usd::ZERO }
 }
 
 #[test]

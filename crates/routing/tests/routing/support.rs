@@ -1,13 +1,16 @@
 //! The shipped registry and policy, and work to route.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use trilane_protocol::work::Spent;
 use trilane_protocol::{Encoding, Generation, LaneName, Message, Priority, Role, Work};
-use trilane_routing::fleet::{FleetState, LaneState};
+use trilane_routing::budget::{Budgets, Limits};
+use trilane_routing::fleet::{FleetState, LaneState, Spending};
 use trilane_routing::policy::Policy;
 use trilane_routing::raw::RawRegistry;
 use trilane_routing::registry::{Agent, ModelChoice, Registry};
-use trilane_routing::route::{Rejected, Returned, Route, Router};
+use trilane_routing::route::{Returned, Route, Router, Unrouted};
 use trilane_routing::score::ColdStart;
 
 /// Everything that a decision rests on, to be changed by a test.
@@ -30,7 +33,13 @@ impl World {
         let registry = toml::Value::Table(table).try_into::<RawRegistry>().unwrap().check().unwrap();
         let state = |served: &[_]| LaneState { served: served.to_vec(), slots: 4, ..LaneState::default() };
         let lanes = registry.lanes.iter().map(|(name, lane)| (name.clone(), state(&lane.models))).collect();
-        let agent = Agent { model: ModelChoice::Auto, sensitivity: None, system_prompt: None };
+        let agent = Agent {
+            model: ModelChoice::Auto,
+            sensitivity: None,
+            system_prompt: None,
+            budget_day_usd: None,
+            budget_week_usd: None,
+        };
         Self { registry, policy, fleet: FleetState { lanes, ..FleetState::default() }, agent }
     }
 
@@ -38,7 +47,17 @@ impl World {
         self.fleet.lanes.get_mut(name).unwrap()
     }
 
-    pub(crate) fn route(&self, work: Work, returned: Option<&Returned>) -> Result<Route, Box<Rejected>> {
+    /// Lets all agents together spend this much in a day, and this agent alone.
+    pub(crate) fn allow(&mut self, total_usd: Option<f64>, agent: &str, agent_usd: Option<f64>) {
+        let agents = [
+            ("default".parse().unwrap(), Limits::default()),
+            (agent.parse().unwrap(), Limits::new(agent_usd, None)),
+        ];
+        let budgets = Budgets { total: Limits::new(total_usd, None), agents: agents.into() };
+        self.fleet.spending = Spending { book: Arc::default(), budgets: Arc::new(budgets) };
+    }
+
+    pub(crate) fn route(&self, work: Work, returned: Option<&Returned>) -> Result<Route, Unrouted> {
         let Self { registry, policy, fleet, agent } = self;
         Router { registry, policy, scorer: &ColdStart, fleet }.route(
             work,
@@ -55,7 +74,8 @@ impl World {
                 let decision = &route.message().decision;
                 (decision.lane.to_string(), decision.reason.as_str().to_owned())
             }
-            Err(rejected) => ("rejected".to_owned(), rejected.error.code),
+            Err(Unrouted::Rejected(rejected)) => ("rejected".to_owned(), rejected.error.code),
+            Err(Unrouted::Parked(parked)) => ("parked".to_owned(), parked.until.to_string()),
         }
     }
 }

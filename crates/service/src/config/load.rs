@@ -17,6 +17,9 @@ const FILE_VARIABLE: &str = "TRILANE_CONFIG";
 /// Exit status for a configuration that does not hold (`EX_USAGE` of sysexits.h).
 pub const EXIT_BAD_CONFIG: u8 = 64;
 
+/// Longest time for which the ledger's book is looked at, seconds: this week and the one before.
+const LONGEST_WINDOW_S: u64 = 14 * 24 * 3_600;
+
 /// Why there is no configuration. Every message says which key, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -88,6 +91,12 @@ fn malformed(error: impl std::fmt::Display) -> ConfigError {
 
 fn decode(merged: Sources) -> Result<RawConfig, ConfigError> {
     let tree: serde_json::Value = merged.try_deserialize().map_err(malformed)?;
+    if let Some(key) = endless_number(&tree) {
+        return Err(ConfigError::BadKey {
+            key,
+            problem: "expected a number, found none (nan or inf)".into(),
+        });
+    }
     serde_path_to_error::deserialize(tree).map_err(|error| {
         let path = error.path().to_string();
         let problem = with_suggestion(&error.inner().to_string());
@@ -106,6 +115,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
         limits: raw.limits,
         paths: raw.paths,
         policy: raw.policy,
+        budget: raw.budget,
         worker: raw.worker,
         local_worker: raw.local_worker,
         classifier: raw.classifier,
@@ -116,9 +126,28 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
+/// Where a number is not one: JSON has no such numbers and says null, which an optional key would take for absent, and
+/// a budget for none.
+fn endless_number(tree: &serde_json::Value) -> Option<String> {
+    let below = |name: String, value| {
+        let path = endless_number(value)?;
+        Some(if path.is_empty() { name } else { format!("{name}.{path}") })
+    };
+    match tree {
+        serde_json::Value::Null => Some(String::new()),
+        serde_json::Value::Object(fields) => {
+            fields.iter().find_map(|(name, value)| below(name.clone(), value))
+        }
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, value)| below(index.to_string(), value))
+        }
+        _ => None,
+    }
+}
+
 /// The numbers that would break a promise or hang a process when out of range.
 fn check_numbers(config: &Config) -> Result<(), ConfigError> {
-    let rules: [(&str, bool, &str); 13] = [
+    let rules: [(&str, bool, &str); 16] = [
         (
             "policy.good_enough",
             (0.0..=1.0).contains(&config.policy.good_enough),
@@ -130,6 +159,13 @@ fn check_numbers(config: &Config) -> Result<(), ConfigError> {
             config.streams.results_max_age_s > config.limits.max_deadline_s,
             "must be longer than limits.max_deadline_s, or a task could be answered twice",
         ),
+        (
+            "streams.ledger_max_age_s",
+            config.streams.ledger_max_age_s > config.limits.max_deadline_s.max(LONGEST_WINDOW_S),
+            "must be longer than limits.max_deadline_s and than two weeks, or spend would be forgotten",
+        ),
+        ("budget.day_usd", is_money(config.budget.day_usd), "expected dollars, 0 or more"),
+        ("budget.week_usd", is_money(config.budget.week_usd), "expected dollars, 0 or more"),
         (
             "security.seal_valid_s",
             config.security.seal_valid_s >= config.limits.max_deadline_s,
@@ -163,6 +199,10 @@ fn check_numbers(config: &Config) -> Result<(), ConfigError> {
         Some((key, _, problem)) => Err(ConfigError::BadKey { key: key.into(), problem: problem.into() }),
         None => Ok(()),
     }
+}
+
+fn is_money(usd: Option<f64>) -> bool {
+    usd.is_none_or(|usd| trilane_protocol::Usd::nearest(usd).is_some())
 }
 
 #[cfg(test)]
@@ -206,6 +246,23 @@ mod tests {
         assert!(file.contains("did you mean `untagged`?"), "{file}");
         let env = with_env(&[("TRILANE__NATS__ULR", "x")]).unwrap_err().to_string();
         assert!(env.contains("did you mean `url`?"), "{env}");
+    }
+
+    #[test]
+    fn budgets_are_absent_until_they_are_set_and_none_is_below_nothing() {
+        assert!(load_from(None, []).unwrap().budgets().is_unbounded());
+        let file = "[agents.default]\nbudget_week_usd = 5";
+        let variables = [("TRILANE__BUDGET__DAY_USD".to_owned(), "0.5".to_owned())];
+        let budgets = load_from(Some(file), variables).unwrap().budgets();
+        assert_eq!(budgets.total.day.map(trilane_protocol::Usd::nanos), Some(500_000_000));
+        assert_eq!(budgets.agents["default"].week.map(trilane_protocol::Usd::nanos), Some(5_000_000_000));
+        let total = load_from(Some("[budget]\nweek_usd = -1.0"), []).unwrap_err().to_string();
+        assert!(total.contains("budget.week_usd"), "{total}");
+        for number in ["-0.5", "nan", "inf"] {
+            let file = format!("[agents.sample]\nbudget_day_usd = {number}");
+            let own = load_from(Some(&file), []).unwrap_err().to_string();
+            assert!(own.contains("agents.sample.budget_day_usd"), "{own}");
+        }
     }
 
     #[test]

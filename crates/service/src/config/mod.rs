@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use trilane_protocol::limits::TaskLimits;
 use trilane_protocol::{AgentName, LaneName, ModelName, Zone};
+use trilane_routing::budget::{BudgetSettings, Budgets};
 use trilane_routing::policy::Policy;
 use trilane_routing::raw::{RawAgent, RawModel};
 use trilane_routing::registry::{Lane, Provider, Registry};
@@ -33,6 +34,8 @@ pub struct Config {
     pub paths: Paths,
     /// What routing follows.
     pub policy: Policy,
+    /// What all agents together may spend.
+    pub budget: BudgetSettings,
     /// Lanes, models, providers and agents.
     #[serde(flatten)]
     pub registry: Registry,
@@ -48,6 +51,13 @@ pub struct Config {
     pub telemetry: Telemetry,
 }
 
+impl Config {
+    /// What may be spent, in total and by agent.
+    pub fn budgets(&self) -> Budgets {
+        Budgets::new(&self.budget, &self.registry)
+    }
+}
+
 /// The configuration as the file says it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +68,7 @@ struct RawConfig {
     limits: TaskLimits,
     paths: Paths,
     policy: Policy,
+    budget: BudgetSettings,
     lanes: BTreeMap<LaneName, Lane>,
     models: BTreeMap<ModelName, RawModel>,
     #[serde(default)]
@@ -165,6 +176,10 @@ pub struct Streams {
     pub dead_max_age_s: u64,
     /// Bytes of dead letters.
     pub dead_max_bytes: i64,
+    /// Seconds that the spend ledger is kept.
+    pub ledger_max_age_s: u64,
+    /// Bytes of the spend ledger.
+    pub ledger_max_bytes: i64,
     /// Seconds within which the same message id is the same message.
     pub duplicate_window_s: u64,
 }
