@@ -30,7 +30,8 @@ pub struct Delivery {
     pub was_postponed: bool,
 }
 
-fn origin(header: &str) -> Option<(SourceRef, Timestamp)> {
+/// Where a postponed message was first, as its header says it.
+pub(crate) fn origin(header: &str) -> Option<(SourceRef, Timestamp)> {
     let mut words = header.split(' ');
     let (stream, subject) = (words.next()?.to_owned(), words.next()?.to_owned());
     let sequence = words.next()?.parse().ok()?;
