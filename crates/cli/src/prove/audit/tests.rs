@@ -2,7 +2,7 @@
 
 use jiff::civil::date;
 use serde_json::{Value, json};
-use trilane_protocol::ledger::{Book, DayBook, LedgerEntry, LedgerEvent};
+use trilane_protocol::ledger::{Book, LedgerEntry, LedgerEvent};
 use trilane_protocol::{TaskId, Usd};
 
 use super::*;
