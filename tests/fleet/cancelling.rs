@@ -9,12 +9,7 @@ use crate::processes::trilane;
 /// A fleet without classifiers, so that the test answers in their place, and the stream of requests.
 async fn fleet() -> (Fleet, Stream) {
     let fleet = FleetBuilder::new().classifiers(0).without_worker("cloud").start().await;
-    let config = async_nats::jetstream::stream::Config {
-        name: "CANCELS".into(),
-        subjects: vec!["cancel.*.*".into()],
-        ..Default::default()
-    };
-    let stream = fleet.nats.get_or_create_stream(config).await.unwrap();
+    let stream = fleet.nats.get_stream("CANCELS").await.unwrap();
     (fleet, stream)
 }
 
@@ -38,7 +33,7 @@ async fn requests(stream: &Stream) -> u64 {
 async fn cancelled_while(status: &str) -> (Value, bool, String) {
     let (fleet, requested) = fleet().await;
     let arguments = ["cancel", "t-1", "--agent", "sample", "--json"];
-    let command = trilane(&fleet.config.nats.url, &arguments);
+    let command = trilane(&fleet, &arguments);
     eventually("the request is stored", || async { (requests(&requested).await == 1).then_some(()) }).await;
     let request = requested.get_raw_message(1).await.unwrap();
     assert_eq!((request.subject.as_str(), request.payload.len()), ("cancel.sample.t-1", 0));
@@ -67,8 +62,23 @@ async fn a_task_that_was_quicker_is_said_to_have_ended() {
 async fn a_task_that_has_ended_is_not_asked_to() {
     let (fleet, requested) = fleet().await;
     end(&fleet, "t-1", "failed").await;
-    let output = trilane(&fleet.config.nats.url, &["cancel", "t-1", "--agent", "sample"]).await.unwrap();
+    let output = trilane(&fleet, &["cancel", "t-1", "--agent", "sample"]).await.unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("ended as failed before"), "{said}");
     assert_eq!(requests(&requested).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_runs_is_cancelled_and_its_worker_stops() {
+    let fleet = FleetBuilder::new().start().await;
+    fleet.submit("sample", json!({"id": "t-1", "prompt": "wait", "complexity": 0.1})).await;
+    let runner = &fleet.runners["local-fast"];
+    eventually("it runs", || async { (runner.seen().len() == 1).then_some(()) }).await;
+    for said in ["is cancelled", "is cancelled"] {
+        let output = trilane(&fleet, &["cancel", "t-1", "--agent", "sample"]).await.unwrap();
+        let heard = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && heard.contains(said), "{heard}");
+    }
+    let result = fleet.result("sample", &"t-1".parse().unwrap()).await;
+    assert_eq!(result.status, trilane_protocol::Status::Cancelled);
 }

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 use trilane_protocol::Status;
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
-use crate::processes::operate;
+use crate::processes::trilane;
 
 /// What `trilane dead …` prints as JSON, and whether it succeeded.
 async fn dead(fleet: &Fleet, arguments: &[&str]) -> (Value, bool) {
     let arguments = [&["dead", "--json"], arguments].concat();
-    let output = operate(fleet, &arguments).await.unwrap();
+    let output = trilane(fleet, &arguments).await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     let printed = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| json!(said));
     (printed, output.status.success())
@@ -134,20 +134,57 @@ async fn a_replay_that_was_killed_before_the_letter_went_runs_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_waits_at_the_intake_is_seen_there() {
     let fleet = with_letter(FleetBuilder::new()).await;
-    let id = replay_id(&fleet).await;
     let idle = FleetBuilder::new().classifiers(0).start().await;
     let letter = fleet.nats.get_stream("DEAD").await.unwrap().direct_get(1).await.unwrap();
     let buried = idle.nats.publish("dead.intake", letter.payload).await.unwrap();
     assert_eq!(buried.await.unwrap().sequence, 1);
-    let mut headers = async_nats::HeaderMap::new();
-    headers.insert("Nats-Msg-Id", id.as_str());
-    let task = json!({"id": id, "prompt": "SECOND"}).to_string();
     idle.submit("sample", json!({"prompt": "another"})).await;
-    let sent = idle.nats.publish_with_headers("tasks.sample", headers, task.into()).await.unwrap();
-    sent.await.unwrap();
+    publish_replay(&idle, json!({"prompt": "SECOND"})).await;
     let (replayed, _) = dead(&idle, &["replay", "1"]).await;
     assert_eq!(replayed[0]["outcome"], "replayed_before");
     assert_eq!(count(&idle).await, 0);
+}
+
+/// Publishes a task as `dead replay` would, under the id of letter 1's replay.
+async fn publish_replay(fleet: &Fleet, mut task: Value) -> String {
+    let id = replay_id(fleet).await;
+    task["id"] = json!(id);
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Msg-Id", id.as_str());
+    let sent = fleet.nats.publish_with_headers("tasks.sample", headers, task.to_string().into()).await;
+    sent.unwrap().await.unwrap();
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_runs_is_seen_in_the_routing_log() {
+    let fleet = with_letter(FleetBuilder::new()).await;
+    let id = publish_replay(&fleet, json!({"prompt": "wait", "complexity": 0.1})).await;
+    let runs =
+        || fleet.runners["local-fast"].seen().iter().filter(|work| work.task_id.as_str() == id).count();
+    eventually("it runs", || async { (runs() == 1).then_some(()) }).await;
+    let (replayed, _) = dead(&fleet, &["replay", "1"]).await;
+    assert_eq!(replayed[0]["outcome"], "replayed_before");
+    fleet.runners["local-fast"].release();
+    fleet.result("sample", &id.parse().unwrap()).await;
+    assert_eq!((runs(), count(&fleet).await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_waits_until_it_is_due_is_seen_there() {
+    let fleet = with_letter(FleetBuilder::new()).await;
+    publish_replay(&fleet, json!({"prompt": "x", "not_before": 3600.0})).await;
+    let [tasks, later] = ["TASKS", "LATER"].map(|name| fleet.nats.get_stream(name));
+    let (tasks, later) = (tasks.await.unwrap(), later.await.unwrap());
+    eventually("it waits", || async {
+        let messages =
+            [tasks.get_info().await.ok()?, later.get_info().await.ok()?].map(|info| info.state.messages);
+        (messages == [0, 1]).then_some(())
+    })
+    .await;
+    let (replayed, _) = dead(&fleet, &["replay", "1"]).await;
+    assert_eq!(replayed[0]["outcome"], "replayed_before");
+    assert_eq!(tasks.get_info().await.unwrap().state.messages, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

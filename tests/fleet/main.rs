@@ -17,6 +17,7 @@ mod pipelines;
 mod privacy;
 mod processes;
 mod producer;
+mod proof;
 mod providers;
 mod real_model;
 mod schedule;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_testkit::{Fleet, eventually};
 
@@ -120,17 +121,13 @@ fn binary_path(name: &str) -> PathBuf {
     path
 }
 
-/// The command `trilane` without any key against the server at `url`, at work in the background.
-pub(crate) fn trilane(url: &str, arguments: &[&str]) -> tokio::task::JoinHandle<Output> {
-    run_trilane(url, Path::new("/nowhere"), arguments)
+/// The command `trilane` on the fleet's server and with its keys, at work in the background.
+pub(crate) fn trilane(fleet: &Fleet, arguments: &[&str]) -> JoinHandle<Output> {
+    trilane_at(&fleet.config.nats.url, &fleet.config.keys_folder(), arguments)
 }
 
-/// The command `trilane` where the fleet's keys are.
-pub(crate) fn operate(fleet: &Fleet, arguments: &[&str]) -> tokio::task::JoinHandle<Output> {
-    run_trilane(&fleet.config.nats.url, fleet.keys.folder(), arguments)
-}
-
-fn run_trilane(url: &str, keys: &Path, arguments: &[&str]) -> tokio::task::JoinHandle<Output> {
+/// The command `trilane` on any server, with the keys of a folder.
+pub(crate) fn trilane_at(url: &str, keys: &Path, arguments: &[&str]) -> JoinHandle<Output> {
     let mut command = Command::new(binary_path("trilane"));
     command.env("TRILANE__NATS__URL", url).env("TRILANE__SECURITY__KEYS", keys);
     command.args(arguments).stdin(Stdio::null());

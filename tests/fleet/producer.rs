@@ -6,26 +6,22 @@ use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{self, Context};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use trilane_broker::topology::Topology;
 use trilane_service::config;
-use trilane_testkit::NatsServer;
+use trilane_testkit::{FleetBuilder, NatsServer};
 
-use crate::processes::trilane;
+use crate::processes::trilane_at;
 
-/// Who connects without credentials is `$user`: `producer` may do what one of the agent `ops` needs, `hears` and
-/// `looks` may do one half of it each.
-fn permissions(user: &str) -> String {
+/// Who connects without credentials is `$user`: `hears` and `looks` may do one half each of what waiting needs.
+fn halves(user: &str) -> String {
     let users = r#"
-        TASKS = "tasks.ops"
-        LOOK = "$JS.API.DIRECT.GET.RESULTS.result.ops.*"
-        INBOX = "_INBOX.>"
-        HEAR = "results.ops.>"
         authorization { users: [
           { user: admin, password: x }
-          { user: producer, password: x, permissions: {
-            publish: [$TASKS, $LOOK], subscribe: [$INBOX, $HEAR, "partial.ops.>"] } }
-          { user: hears, password: x, permissions: { publish: [$TASKS], subscribe: [$INBOX, $HEAR] } }
-          { user: looks, password: x, permissions: { publish: [$TASKS, $LOOK], subscribe: [$INBOX] } }
+          { user: hears, password: x, permissions: {
+            publish: ["tasks.ops"], subscribe: ["_INBOX.>", "results.ops.*"] } }
+          { user: looks, password: x, permissions: {
+            publish: ["tasks.ops", "$JS.API.DIRECT.GET.RESULTS.result.ops.*"], subscribe: ["_INBOX.>"] } }
         ] }
     "#;
     format!("{users}\nno_auth_user: {user}\n")
@@ -33,11 +29,10 @@ fn permissions(user: &str) -> String {
 
 /// A provisioned server on which `user` needs no credentials, and all rights on it.
 async fn server(user: &str) -> (NatsServer, Context) {
-    let server = NatsServer::start_with(&permissions(user)).await;
+    let server = NatsServer::start_with(&halves(user)).await;
     let options = async_nats::ConnectOptions::with_user_and_password("admin".into(), "x".into());
     let admin = jetstream::new(options.connect(server.url()).await.unwrap());
-    let config = config::load_from(None, []).unwrap();
-    let topology = Topology::new(&config);
+    let topology = Topology::new(&config::load_from(None, []).unwrap());
     for stream in topology.streams {
         admin.create_stream(stream).await.unwrap();
     }
@@ -69,27 +64,40 @@ async fn answer(admin: &Context, count: usize) {
 fn texts(output: &Output) -> Vec<String> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout.clone()).unwrap();
-    let text = |line| serde_json::from_str::<Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
-    lines.lines().map(text).collect()
+    let text = |line| Some(serde_json::from_str::<Value>(line).ok()?["text"].as_str()?.to_owned());
+    lines.lines().filter_map(text).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_producer_waits_for_an_answer_with_its_own_rights() {
-    let (server, admin) = server("producer").await;
+async fn producers_wait_for_answers_with_their_own_rights() {
+    let fleet = FleetBuilder::new().start().await;
+    let url = &fleet.config.nats.url;
+    fleet.keys.add_agent(&"ops".parse().unwrap(), &fleet.config.zones(), true).unwrap();
+    fleet.server.reload(&std::fs::read_to_string(fleet.keys.accounts_file()).unwrap());
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("trilane.toml");
+    std::fs::write(&file, "[security]\nagent = \"ops\"\n").unwrap();
+    let agent = ["--config", file.to_str().unwrap()];
+    let submit = ["submit", "--agent", "ops", "--json", "a question"];
     for how in ["--wait", "--stream"] {
-        let submitted = trilane(&server.url(), &["submit", "--agent", "ops", "--json", how, "a question"]);
-        answer(&admin, 1).await;
-        assert_eq!(texts(&submitted.await.unwrap()), ["an answer"], "{how}");
+        let keyed = [&agent[..], &submit, &[how]].concat();
+        let keyed = trilane_at(url, fleet.keys.folder(), &keyed).await.unwrap();
+        let anonymous = trilane_at(url, folder.path(), &[&submit[..], &[how]].concat()).await.unwrap();
+        for output in [keyed, anonymous] {
+            let text = texts(&output).pop().unwrap();
+            assert_eq!(text, "echo: a question", "{how}: {}", String::from_utf8_lossy(&output.stderr));
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_announced_is_enough() {
     let (server, admin) = server("hears").await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "{\"prompt\":\"a\"}\n".repeat(40)).unwrap();
-    let file = file.path().to_str().unwrap();
-    let submitted = trilane(&server.url(), &["submit", "--agent", "ops", "--json", "--wait", "--file", file]);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tasks.jsonl");
+    std::fs::write(&file, "{\"prompt\":\"a\"}\n".repeat(40)).unwrap();
+    let arguments = ["submit", "--agent", "ops", "--json", "--wait", "--file", file.to_str().unwrap()];
+    let submitted = trilane_at(&server.url(), folder.path(), &arguments);
     answer(&admin, 40).await;
     assert_eq!(texts(&submitted.await.unwrap()).len(), 40);
 }
@@ -97,7 +105,8 @@ async fn what_is_announced_is_enough() {
 #[tokio::test(flavor = "multi_thread")]
 async fn looking_up_is_enough() {
     let (server, admin) = server("looks").await;
-    let submitted = trilane(&server.url(), &["submit", "--agent", "ops", "--json", "--wait", "a question"]);
+    let arguments = ["submit", "--agent", "ops", "--json", "--wait", "a question"];
+    let submitted = trilane_at(&server.url(), TempDir::new().unwrap().path(), &arguments);
     answer(&admin, 1).await;
     assert_eq!(texts(&submitted.await.unwrap()), ["an answer"]);
 }

@@ -1,13 +1,14 @@
 //! Money: what a cloud call costs is counted before it is made, whatever is killed, and a spent budget holds up
 //! nothing but the cloud.
 
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use trilane_cloud_worker::Catalogue;
 use trilane_protocol::decision::Reason;
 use trilane_protocol::heartbeat::WorkerState;
 use trilane_protocol::ledger::Amounts;
-use trilane_protocol::{Status, TaskResult};
+use trilane_protocol::{Status, TaskId, TaskResult};
 use trilane_service::Shutdown;
 use trilane_service::health::Readiness;
 use trilane_service::start::Started;
@@ -156,25 +157,27 @@ async fn a_parked_task_waits_and_its_deadline_still_holds() {
     assert!(server.is_untouched());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the built trilane-cloud-worker"]
-async fn a_worker_killed_in_the_middle_of_a_call_is_paid_for_once_and_never_in_silence() {
-    let mut server = Server::start(vec![Reply::stream([]).hanging(), answer()]).await;
-    let config = config(&server, "");
-    let fleet = FleetBuilder::new().without_worker("cloud").config(&config).start().await;
-    let start = || {
-        Process::binary("trilane-cloud-worker", &fleet, &config, |command| {
-            command.args(["--lane", "cloud"]).env("TRILANE_TEST_KEY", "sk");
-        })
-    };
-    let mut first = start();
-    first.serves(&fleet).await;
-    let pinned = json!({"prompt": "x", "model": "gpt-4o", "max_tokens": 100});
+/// A worker of its own process, on a fleet without another for the cloud.
+async fn start_worker(fleet: &Fleet, config: &str) -> Process {
+    let mut worker = Process::binary("trilane-cloud-worker", fleet, config, |command| {
+        command.args(["--lane", "cloud"]).env("TRILANE_TEST_KEY", "sk");
+    });
+    worker.serves(fleet).await;
+    worker
+}
+
+/// Publishes tasks until one is on its way to the provider, and kills the worker in the middle of that call.
+async fn kill_in_the_middle_of_a_call(
+    fleet: &Fleet,
+    server: &mut Server,
+    worker: Process,
+    task: serde_json::Value,
+) -> TaskId {
     let id = eventually("a task reaches the provider", || async {
-        let id = fleet.submit(AGENT, pinned.clone()).await;
+        let id = fleet.submit(AGENT, task.clone()).await;
         let reserved = eventually("it is on its way", || async {
             let has_result = fleet.broker.result(&AGENT.parse().unwrap(), &id).await.unwrap().is_some();
-            let is_reserved = total(&fleet).await.reserved.dollars() > 0.0;
+            let is_reserved = total(fleet).await.reserved.dollars() > 0.0;
             (has_result || is_reserved).then_some(is_reserved)
         })
         .await;
@@ -182,10 +185,21 @@ async fn a_worker_killed_in_the_middle_of_a_call_is_paid_for_once_and_never_in_s
     })
     .await;
     server.request().await;
-    assert_costs(total(&fleet).await.reserved.dollars(), BOUND_USD);
-    first.kill();
-    let mut second = start();
-    second.serves(&fleet).await;
+    assert_costs(total(fleet).await.reserved.dollars(), BOUND_USD);
+    worker.kill();
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the built trilane-cloud-worker"]
+async fn a_worker_killed_in_the_middle_of_a_call_is_paid_for_once_and_never_in_silence() {
+    let mut server = Server::start(vec![Reply::stream([]).hanging(), answer()]).await;
+    let config = config(&server, "");
+    let fleet = FleetBuilder::new().without_worker("cloud").config(&config).start().await;
+    let first = start_worker(&fleet, &config).await;
+    let pinned = json!({"prompt": "x", "model": "gpt-4o", "max_tokens": 100});
+    let id = kill_in_the_middle_of_a_call(&fleet, &mut server, first, pinned).await;
+    let second = start_worker(&fleet, &config).await;
     let result = fleet.result(AGENT, &id).await;
     assert_eq!((result.status, result.text.as_deref()), (Status::Done, Some("Hello.")), "{:?}", result.error);
     assert_costs(result.cost_usd, BOUND_USD + ANSWER_USD);
@@ -194,4 +208,27 @@ async fn a_worker_killed_in_the_middle_of_a_call_is_paid_for_once_and_never_in_s
     assert_costs(booked.reserved.dollars(), 0.0);
     let log = second.log();
     assert!(log.contains("nobody knows how a call ended") && log.contains("is called again"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the built trilane-cloud-worker"]
+async fn a_task_that_expires_after_its_worker_was_killed_leaves_nothing_set_aside() {
+    let mut server = Server::start(vec![Reply::stream([]).hanging()]).await;
+    let config = config(&server, "");
+    let fleet = FleetBuilder::new().without_worker("cloud").config(&config).start().await;
+    let first = start_worker(&fleet, &config).await;
+    let pinned = json!({"prompt": "x", "model": "gpt-4o", "max_tokens": 100, "deadline": 5});
+    let id = kill_in_the_middle_of_a_call(&fleet, &mut server, first, pinned).await;
+    let published = Timestamp::now();
+    let is_over =
+        || std::future::ready((published.duration_until(Timestamp::now()).as_secs() >= 5).then_some(()));
+    eventually("the deadline has passed", is_over).await;
+    let _second = start_worker(&fleet, &config).await;
+    let result = fleet.result(AGENT, &id).await;
+    assert_eq!(result.status, Status::Expired, "{:?}", result.error);
+    assert_costs(result.cost_usd, BOUND_USD);
+    let booked = total(&fleet).await;
+    assert_costs(booked.settled.dollars(), BOUND_USD);
+    assert_costs(booked.reserved.dollars(), 0.0);
+    assert!(server.is_untouched());
 }

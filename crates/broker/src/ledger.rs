@@ -150,14 +150,6 @@ fn stopped() -> LedgerError {
 }
 
 impl Ticket {
-    /// What is set aside.
-    ///
-    /// # Panics
-    /// Never: only the end takes it away, and that takes the ticket.
-    pub fn amount(&self) -> Usd {
-        self.held.as_ref().map_or(Usd::ZERO, |held| held.reservation.amount)
-    }
-
     /// Closes it. Returns what the task has cost with this call.
     pub async fn end(mut self, ending: Ending) -> Usd {
         // The place comes first: were this future dropped while it waits, the ticket would still be whole.

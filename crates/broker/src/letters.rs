@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::stream::{DirectGetErrorKind, RawMessageErrorKind};
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use trilane_protocol::outcome::DeadLetter;
-use trilane_protocol::streams::TASKS;
 use trilane_protocol::{AgentName, Encoding, TaskId, subjects};
 
 use crate::connect::Broker;
+use crate::later::ORIGIN_ID;
 use crate::logs::{Log, ReadError, Start};
-use crate::topology::DEAD;
+use crate::topology::{DEAD, LATER, TASKS};
 
 /// A dead letter where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +55,13 @@ pub struct DiscardError {
     reason: String,
 }
 
-/// Why the intake cannot be looked through.
+/// Why it cannot be told whether a task waits.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot look through the stream {TASKS}: {0}; may this role do so?")]
-pub struct IntakeError(String);
+#[error("cannot look through the stream {stream}: {reason}; may this role do so?")]
+pub struct WaitingError {
+    stream: &'static str,
+    reason: String,
+}
 
 impl Broker {
     /// The newest `most` dead letters that are wanted, oldest first and without their payloads. Those that do not
@@ -121,21 +125,33 @@ impl Broker {
         }
     }
 
-    /// Whether a task that was published under its id as message id waits at the intake.
+    /// Whether a task that was published under its id as message id waits for a classifier, at the intake or until it
+    /// is due.
     ///
     /// # Errors
-    /// [`IntakeError`] where the intake cannot be read.
-    pub async fn is_at_intake(&self, agent: &AgentName, task_id: &TaskId) -> Result<bool, IntakeError> {
-        let failed = |error: &dyn std::fmt::Display| IntakeError(error.to_string());
-        let stream = self.context().get_stream_no_info(TASKS).await.map_err(|error| failed(&error))?;
-        let subject = subjects::task(agent);
+    /// [`WaitingError`] where the streams cannot be read.
+    pub async fn is_waiting(&self, agent: &AgentName, task_id: &TaskId) -> Result<bool, WaitingError> {
+        let id = NATS_MESSAGE_ID.as_ref();
+        Ok(self.holds(TASKS, &subjects::task(agent), id, task_id).await?
+            || self.holds(LATER, ">", ORIGIN_ID, task_id).await?)
+    }
+
+    /// Whether a queue holds a message with this header. Queues are bounded, and so is this walk: each message is asked
+    /// for once.
+    async fn holds(
+        &self,
+        stream: &'static str,
+        subject: &str,
+        header: &str,
+        task_id: &TaskId,
+    ) -> Result<bool, WaitingError> {
+        let failed = |error: &dyn std::fmt::Display| WaitingError { stream, reason: error.to_string() };
+        let queue = self.context().get_stream_no_info(stream).await.map_err(|error| failed(&error))?;
         let mut from = 1;
-        // The intake is bounded, and so is this walk: each message is asked for once.
         loop {
-            match stream.get_first_raw_message_by_subject(&subject, from).await {
+            match queue.get_first_raw_message_by_subject(subject, from).await {
                 Ok(message) => {
-                    let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
-                    if id.is_some_and(|id| id.as_str() == task_id.as_str()) {
+                    if message.headers.get(header).is_some_and(|id| id.as_str() == task_id.as_str()) {
                         return Ok(true);
                     }
                     from = message.sequence + 1;

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use trilane_protocol::streams::{DEAD, LEDGER, RESULTS, ROUTES};
 use trilane_protocol::{DecodeError, Encoding};
 
 use crate::connect::Broker;
-use crate::topology::{DEAD, RESULTS, ROUTES};
 
 /// Silence after which reading what is stored is given up: what was counted at the start has gone meanwhile, or
 /// the server has.
@@ -37,7 +37,7 @@ impl Log {
         match self {
             Self::Results => RESULTS,
             Self::Routes => ROUTES,
-            Self::Ledger => "LEDGER",
+            Self::Ledger => LEDGER,
             Self::Dead => DEAD,
         }
     }
@@ -66,6 +66,19 @@ pub struct Entry {
     /// Its payload, byte for byte.
     pub payload: Bytes,
     headers: Option<HeaderMap>,
+}
+
+/// How far a log reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Sequence of the oldest message that is kept; one more than the newest where none is.
+    pub first_sequence: u64,
+    /// Sequence of the newest message there ever was.
+    pub last_sequence: u64,
+    /// Bytes that are kept.
+    pub bytes: u64,
+    /// When the stream was made.
+    pub created_at: Timestamp,
 }
 
 /// Why a log cannot be read.
@@ -156,6 +169,23 @@ impl Broker {
             let message = message.map_err(|error| ReadError::new(log, error))?;
             Entry::new(&message).map_err(|error| ReadError::new(log, error))
         }))
+    }
+
+    /// How far a log reaches now.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the server does not say.
+    pub async fn reach(&self, log: Log) -> Result<Reach, ReadError> {
+        let failed = |error: &dyn std::fmt::Display| ReadError::new(log, error);
+        let stream = self.context().get_stream(log.stream()).await.map_err(|error| failed(&error))?;
+        let info = stream.cached_info();
+        let created_at = Timestamp::from_nanosecond(info.created.unix_timestamp_nanos());
+        Ok(Reach {
+            first_sequence: info.state.first_sequence,
+            last_sequence: info.state.last_sequence,
+            bytes: info.state.bytes,
+            created_at: created_at.map_err(|error| failed(&error))?,
+        })
     }
 
     async fn reader(

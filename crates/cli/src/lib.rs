@@ -8,6 +8,7 @@
 //! * [`lanes`], [`agents`], [`budget`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
+//! * [`prove`]: that nothing private was offered to the cloud zone
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
@@ -22,6 +23,7 @@ pub mod lanes;
 mod length;
 pub mod models;
 mod output;
+pub mod prove;
 pub mod provision;
 pub mod results;
 pub mod settings;
@@ -62,6 +64,7 @@ enum Verb {
     Agents(agents::AgentsArgs),
     Dead(dead::DeadArgs),
     Budget(budget::BudgetArgs),
+    Prove(prove::ProveArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -102,6 +105,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Agents(args) => agents::run(&args, &config),
         Verb::Dead(args) => dead::run(args, &config).await,
         Verb::Budget(args) => budget::run(args, &config).await,
+        Verb::Prove(args) => prove::run(&args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Keys(args) => keys::run(&args, &config),

@@ -49,8 +49,7 @@ impl NatsServer {
     /// As [`NatsServer::start`].
     pub async fn start_with(configuration: &str) -> Self {
         let store = TempDir::new().expect("a temporary folder can be made");
-        std::fs::write(store.path().join(CONFIGURATION), with_room(configuration))
-            .expect("the folder can be written");
+        write(store.path(), configuration);
         let child = spawn(store.path(), -1);
         let port = announced_port(store.path(), child.id()).await;
         Self { child, store, port }
@@ -61,8 +60,7 @@ impl NatsServer {
     /// # Panics
     /// Where the folder cannot be written.
     pub fn reload(&self, configuration: &str) {
-        std::fs::write(self.store.path().join(CONFIGURATION), with_room(configuration))
-            .expect("the folder can be written");
+        write(self.store.path(), configuration);
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::HUP).expect("the server runs");
     }
@@ -101,11 +99,15 @@ impl Drop for NatsServer {
     }
 }
 
-/// Streams reserve what they may grow to, and by default the server lets them have three quarters of what is free on
-/// the disk. Tests fill next to nothing, so a disk that is rather full must not fail them.
-fn with_room(configuration: &str) -> String {
-    let room = if configuration.contains("jetstream {") { "" } else { "jetstream { max_file_store: 1TB }\n" };
-    format!("{room}{configuration}")
+/// Writes the configuration. The server takes a stream only where its bound fits the disk, though none is ever filled
+/// here, so it is told that there is room.
+fn write(store: &Path, configuration: &str) {
+    let (opened, room) = ("jetstream {", "jetstream { max_file_store: 1TB\n");
+    let text = match configuration.contains(opened) {
+        true => configuration.replacen(opened, room, 1),
+        false => format!("{configuration}\n{room}}}\n"),
+    };
+    std::fs::write(store.join(CONFIGURATION), text).expect("the folder can be written");
 }
 
 fn spawn(store: &Path, port: i32) -> Child {

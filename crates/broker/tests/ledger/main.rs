@@ -117,16 +117,16 @@ async fn an_event_whose_acknowledgement_is_lost_is_booked_once() {
     let ledger = connect(&proxy.url).await.ledger(terms(None, OnAmbiguous::Repeat));
     // Another writer comes in between, so that the lost entry is not the last one of the stream.
     let other = broker.ledger(terms(None, OnAmbiguous::Repeat));
-    for task in 0..6 {
+    for task in 0..4 {
         let (ticket, between) =
             tokio::join!(ledger.reserve(ask(task, 1, cents(5))), other.reserve(ask(100 + task, 1, cents(1))));
         let (ended, _) =
             tokio::join!(ticket.unwrap().end(settled(cents(3))), between.unwrap().end(Ending::Released));
         assert_eq!(ended, cents(3));
     }
-    assert!(proxy.lost() >= 3, "{} acknowledgements were lost", proxy.lost());
-    assert_eq!(total(&broker).await, Amounts { settled: cents(18), reserved: Usd::ZERO });
-    assert_eq!(events(&server).await, 24, "each event is stored once");
+    assert!(proxy.lost() >= 2, "{} acknowledgements were lost", proxy.lost());
+    assert_eq!(total(&broker).await, Amounts { settled: cents(12), reserved: Usd::ZERO });
+    assert_eq!(events(&server).await, 16, "each event is stored once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

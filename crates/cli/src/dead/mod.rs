@@ -16,6 +16,7 @@ use trilane_broker::{Broker, Role};
 use trilane_protocol::{AgentName, LaneName};
 use trilane_service::Config;
 
+pub(crate) use self::rebuild::is_security_refusal;
 use crate::length::parse_length;
 use crate::output::{print, print_line};
 

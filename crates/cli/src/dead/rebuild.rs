@@ -78,8 +78,8 @@ pub(crate) enum ReplayError {
 enum Content {
     /// A task as its producer wrote it.
     Task(Box<Task>, Encoding),
-    /// Work as the classifier made it, and whether it counted as private.
-    Work(Box<Work>, Option<Sensitivity>),
+    /// Work as the classifier put it on a lane.
+    Work(Box<LaneMessage>),
 }
 
 /// The task that stands for `letter`, and who publishes it. It goes through the intake like any other, so it is
@@ -92,18 +92,19 @@ pub(crate) fn replayed(letter: &DeadLetter, sequence: u64, given: Given<'_>) -> 
     if is_suspect && !given.options.force {
         return Err(ReplayError::Security(letter.error.code.clone()));
     }
-    let agent = agent_of(letter).ok_or(ReplayError::NoAgent)?;
-    let (task, encoding) = match content(letter)? {
-        Content::Task(task, encoding) => (with_deadline(*task, given)?, encoding),
-        Content::Work(work, screened) => {
-            let encoding = work.encoding;
-            let task = match &work.step {
-                None => task_of(*work, screened, given.registry),
-                Some(_) => with_deadline(whole_pipeline(&work, given.pipeline)?, given)?,
+    let named = letter.agent.clone().or_else(|| subjects::agent_of(&letter.source.subject));
+    let (agent, task, encoding) = match content(letter)? {
+        Content::Task(task, encoding) => (named, with_deadline(*task, given)?, encoding),
+        Content::Work(message) => {
+            let (encoding, agent) = (message.work.encoding, message.work.agent.clone());
+            let task = match &message.work.step {
+                None => task_of(*message, given.registry),
+                Some(_) => with_deadline(whole_pipeline(&message.work, given.pipeline)?, given)?,
             };
-            (task, encoding)
+            (named.or(Some(agent)), task, encoding)
         }
     };
+    let agent = agent.ok_or(ReplayError::NoAgent)?;
     // What a message says of itself counts for nothing where its seal does not hold.
     let sensitivity = if is_suspect { Some(Sensitivity::Private) } else { task.sensitivity };
     Ok(Replay { task: Task { id: Some(id(letter, sequence)), sensitivity, ..task }, agent, encoding })
@@ -112,8 +113,10 @@ pub(crate) fn replayed(letter: &DeadLetter, sequence: u64, given: Given<'_>) -> 
 /// The pipeline that a letter is a step of, by the key of its record.
 pub(crate) fn pipeline_of(letter: &DeadLetter) -> Option<(AgentName, TaskId)> {
     match content(letter).ok()? {
-        Content::Work(work, _) if work.step.is_some() => Some((work.agent, work.task_id)),
-        Content::Work(..) | Content::Task(..) => None,
+        Content::Work(message) if message.work.step.is_some() => {
+            Some((message.work.agent, message.work.task_id))
+        }
+        Content::Work(_) | Content::Task(..) => None,
     }
 }
 
@@ -135,36 +138,38 @@ pub(crate) fn is_security_refusal(code: &str) -> bool {
     code == "private_in_cloud" || code.starts_with("seal_") || code.starts_with("forged_")
 }
 
-fn agent_of(letter: &DeadLetter) -> Option<AgentName> {
-    letter.agent.clone().or_else(|| subjects::agent_of(&letter.source.subject))
-}
-
 fn content(letter: &DeadLetter) -> Result<Content, ReplayError> {
     if letter.payload.is_empty() && letter.payload_bytes > 0 {
         return Err(ReplayError::NoPayload);
     }
-    let payload = &letter.payload;
     let subject = &letter.source.subject;
     match subject.split('.').next() {
-        Some("tasks" | "due" | "later") => {
-            let encoding = Encoding::detect(None, payload).map_err(ReplayError::Unreadable)?;
-            let task = encoding.decode(payload).map_err(ReplayError::Unreadable)?;
-            Ok(Content::Task(Box::new(task), encoding))
-        }
-        Some("lane") => lane_message(payload),
-        // Either what a worker handed back, or the lane message inside.
-        Some("reroute" | "return") => match Encoding::Msgpack.decode::<Return>(payload) {
-            Ok(returned) => lane_message(&returned.message),
-            Err(_) => lane_message(payload),
-        },
+        Some("tasks") => task_as_written(&letter.payload),
+        Some("lane") => on_lane(&letter.payload),
+        Some("reroute" | "return") => handed_back(&letter.payload),
+        // What waits until it is due was one of these before.
+        Some("later" | "due") => handed_back(&letter.payload).or_else(|_| task_as_written(&letter.payload)),
         _ => Err(ReplayError::NoTask(subject.clone())),
     }
 }
 
-fn lane_message(payload: &[u8]) -> Result<Content, ReplayError> {
-    let message: LaneMessage = Encoding::Msgpack.decode(payload).map_err(ReplayError::Unreadable)?;
-    let screened = Some(message.decision.screen.sensitivity);
-    Ok(Content::Work(Box::new(message.work), screened))
+fn task_as_written(payload: &[u8]) -> Result<Content, ReplayError> {
+    let encoding = Encoding::detect(None, payload).map_err(ReplayError::Unreadable)?;
+    let task = encoding.decode(payload).map_err(ReplayError::Unreadable)?;
+    Ok(Content::Task(Box::new(task), encoding))
+}
+
+fn on_lane(payload: &[u8]) -> Result<Content, ReplayError> {
+    let message = Encoding::Msgpack.decode(payload).map_err(ReplayError::Unreadable)?;
+    Ok(Content::Work(Box::new(message)))
+}
+
+/// A letter holds what a worker has handed back whole, or only the lane message inside.
+fn handed_back(payload: &[u8]) -> Result<Content, ReplayError> {
+    match Encoding::Msgpack.decode::<Return>(payload) {
+        Ok(returned) => on_lane(&returned.message),
+        Err(_) => on_lane(payload),
+    }
 }
 
 /// A task whose deadline is still ahead, or left out.
@@ -178,9 +183,10 @@ fn with_deadline(task: Task, given: Given<'_>) -> Result<Task, ReplayError> {
 
 /// The task that work was made of, as far as that can be told: without the agent's system prompt, which the intake
 /// adds again, and without its deadline.
-fn task_of(work: Work, screened: Option<Sensitivity>, registry: &Registry) -> Task {
+fn task_of(message: LaneMessage, registry: &Registry) -> Task {
+    let LaneMessage { work, decision } = message;
     let agent = registry.agent(&work.agent).unwrap_or_else(|| registry.default_agent());
-    let is_private = screened == Some(Sensitivity::Private);
+    let is_private = decision.screen.sensitivity == Sensitivity::Private;
     let Generation { max_tokens, temperature, top_p, seed, stop, json_schema } = work.generation;
     Task {
         messages: Some(without_system_prompt(agent, work.messages)),

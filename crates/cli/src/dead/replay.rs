@@ -131,11 +131,11 @@ impl Replays<'_> {
     }
 
     /// The queue has the task before the letter goes. Whoever is killed in between leaves both, and whoever comes
-    /// after finds the task: at the intake, in the routing log, or ended. A task passes these in this order, so
+    /// after finds the task: waiting, in the routing log, or ended. A task passes these in this order, so
     /// looking in this order misses none.
     async fn carry_out(&mut self, letter: &Letter, replay: &Replay, id: &TaskId) -> anyhow::Result<Outcome> {
         let agent = &replay.agent;
-        let was_published = self.broker.is_at_intake(agent, id).await?
+        let was_published = self.broker.is_waiting(agent, id).await?
             || self.routed(letter).await?.contains(&(agent.clone(), id.clone()))
             || self.broker.result(agent, id).await?.is_some();
         if !was_published {

@@ -129,15 +129,34 @@ fn what_was_private_stays_private() {
 }
 
 #[test]
-fn work_that_a_worker_gave_back_is_replayed_too() {
-    let message = on_lane(work(&json!({"sensitivity": "private"})), "private").payload;
-    let ending =
-        Ending::Reroute { spent: Spent::default(), cause: RerouteCause::Degrade { reason: "x".into() } };
-    let lane = "cloud".parse().unwrap();
-    let returned = Return { message, seal: String::new(), lane, deliveries: 1, ending };
-    let letter = letter("reroute.ops", "no_stronger_lane", Encoding::Msgpack.encode(&returned));
-    let task = replay(&letter).unwrap().task;
-    assert_eq!((task.sensitivity, task.messages.unwrap().len()), (Some(Sensitivity::Private), 2));
+fn what_a_worker_handed_back_is_replayed_too() {
+    let message = lane_message(work(&json!({"sensitivity": "private"})), "private");
+    let cause = RerouteCause::Degrade { reason: "x".into() };
+    let returned = Return {
+        message: message.clone(),
+        seal: "a seal".into(),
+        lane: "cloud".parse().unwrap(),
+        deliveries: 1,
+        ending: Ending::Reroute { spent: Spent::default(), cause },
+    };
+    let returned = Encoding::Msgpack.encode(&returned);
+    for (subject, payload) in [
+        ("reroute.ops", &returned),
+        ("return.ops", &returned),
+        ("return.ops", &message),
+        ("due.R-1", &returned),
+    ] {
+        let task = replay(&letter(subject, "no_stronger_lane", payload.clone())).unwrap().task;
+        assert_eq!(task.sensitivity, Some(Sensitivity::Private), "{subject}");
+        assert_eq!(task.messages.unwrap().len(), 2, "{subject}");
+    }
+}
+
+#[test]
+fn a_task_that_was_postponed_comes_back_as_it_was() {
+    let payload = json!({"prompt": "hi", "not_before": "2026-01-31T12:00:00Z"}).to_string();
+    let task = replay(&letter("due.TASKS-1", "max_deliveries", payload.into())).unwrap().task;
+    assert!(task.prompt.is_some() && task.not_before.is_some());
 }
 
 #[test]
@@ -219,6 +238,17 @@ fn what_cannot_be_replayed_says_why_and_repeats_no_text() {
 fn the_agent_is_read_from_the_subject_where_the_letter_names_none() {
     let letter = DeadLetter { agent: None, ..at_intake(&json!({"prompt": "x"})) };
     assert_eq!(replay(&letter).unwrap().agent.as_str(), "ops");
+}
+
+#[test]
+fn a_message_without_a_seal_is_replayed_as_whom_it_names() {
+    let letter = DeadLetter {
+        agent: None,
+        task_id: None,
+        error: TaskError::new("seal_missing", "x"),
+        ..on_lane(work(&json!({})), "public")
+    };
+    assert_eq!(forced(&letter).unwrap().agent.as_str(), "ops");
 }
 
 #[test]
