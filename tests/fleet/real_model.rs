@@ -137,3 +137,13 @@ async fn a_killed_workers_task_is_answered_once_by_the_next() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_keeps_itself_to_the_queue_or_says_that_it_cannot() {
+    let real = RealFleet::start().await;
+    let log = real.worker.log();
+    let port = real.fleet.config.nats.url.rsplit_once(':').unwrap().1.to_owned();
+    let is_confined =
+        log.contains("TCP connections of this process go to the queue only") && log.contains(&port);
+    assert!(is_confined || log.contains("the kernel cannot keep it from that"), "{log}");
+}

@@ -14,8 +14,10 @@
 //! * [`llama`]: llama.cpp as a model, with the `sampler` that chooses its tokens
 //! * [`gguf`], [`file_check`], [`memory`], [`progress`], [`load`]: from a lane to a running engine
 //! * [`wait_policy`]: what waiting decode threads do
+//! * [`confine`]: no TCP connection but to the queue
 
 pub mod answer;
+pub mod confine;
 pub mod control;
 pub mod engine;
 pub mod file_check;

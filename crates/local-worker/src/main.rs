@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use trilane_local_worker::confine::{self, Confinement};
 use trilane_local_worker::{EXIT_BAD_CONFIG, Options, RunFailure, run, wait_policy};
 use trilane_service::{Config, config, start};
 
@@ -15,18 +16,24 @@ fn main() -> ExitCode {
     if let Err(error) = wait_policy::put_in_force(config.local_worker.wait_policy) {
         eprintln!("trilane-local-worker: `local_worker.wait_policy` is not in force: {error}");
     }
+    // Before the runtime starts its threads, which would be free of it.
+    let confinement = match confine::put_in_force(config.security.isolate_local, &config.nats.url) {
+        Ok(confinement) => confinement,
+        Err(error) => return fail(&error, 1),
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };
-    match runtime.block_on(work(&config, &options)) {
+    match runtime.block_on(work(&config, &options, &confinement)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, error.exit_code()),
     }
 }
 
-async fn work(config: &Config, options: &Options) -> Result<(), RunFailure> {
+async fn work(config: &Config, options: &Options, confinement: &Confinement) -> Result<(), RunFailure> {
     let started = start::start(&config.telemetry).await?;
+    confinement.tell();
     run(config, options, &started).await
 }
 

@@ -127,6 +127,20 @@ pub struct Security {
     pub anonymous_producers: bool,
     /// Seconds that a lane message may be run after it was put on its lane.
     pub seal_valid_s: u64,
+    /// Whether local workers give up the right to open connections elsewhere.
+    pub isolate_local: Isolation,
+}
+
+/// Whether a process gives up a right that it does not need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Where the kernel can.
+    Auto,
+    /// It does not start where the kernel cannot.
+    Require,
+    /// No.
+    Off,
 }
 
 impl Config {
