@@ -8,6 +8,7 @@ use crate::invocations::Invocation;
 use crate::markers::Marker;
 use crate::money::{self, Booked};
 use crate::producers::Acknowledged;
+use crate::proof::Proof;
 use crate::tasks::PlannedTask;
 
 /// Agent and task id: what a result is found by.
@@ -86,6 +87,8 @@ pub struct Evidence {
     pub invocations: Vec<Invocation>,
     /// What the ledger says of each task.
     pub booked: BTreeMap<Key, Booked>,
+    /// What `trilane prove` says.
+    pub proof: Proof,
 }
 
 /// What went wrong. Each entry names what is at fault.
@@ -113,6 +116,8 @@ pub struct Findings {
     pub unaccounted: Vec<String>,
     /// How much that is, all together.
     pub unaccounted_usd: Usd,
+    /// What `trilane prove` minds.
+    pub unproven: Vec<String>,
 }
 
 impl Findings {
@@ -122,7 +127,7 @@ impl Findings {
     }
 
     /// Each kind with its entries.
-    pub fn by_kind(&self) -> [(&'static str, &[String]); 9] {
+    pub fn by_kind(&self) -> [(&'static str, &[String]); 10] {
         [
             ("lost", &self.lost),
             ("unanswered", &self.unanswered),
@@ -133,6 +138,7 @@ impl Findings {
             ("never to be delivered", &self.zombies),
             ("still queued", &self.still_queued),
             ("not in the ledger", &self.unaccounted),
+            ("not proven", &self.unproven),
         ]
     }
 }
@@ -156,6 +162,7 @@ pub fn audit(evidence: &Evidence) -> Findings {
             .iter()
             .map(|((agent, task_id), usd)| format!("{agent}.{task_id}: {usd} more were charged"))
             .collect(),
+        unproven: evidence.proof.findings.clone(),
         still_queued: still_queued(evidence),
     }
 }

@@ -14,11 +14,11 @@ use trilane_trust::Role;
 
 use crate::audit::{Evidence, audit};
 use crate::evidence::Reader;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, binary, url};
 use crate::producers::{Door, Published};
 use crate::queue::CLUSTER_NODES;
 use crate::report::{Measured, Report};
-use crate::{faults, producers, schedule, tasks};
+use crate::{faults, producers, proof, schedule, tasks};
 
 /// Between two lines that say how far the drill is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
@@ -84,6 +84,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         queues: reader.queues().await?,
         invocations: fleet.provider.log().entries(),
         booked: reader.booked().await?,
+        proof: proof::prove(binary("trilane")?, fleet.config_file.clone(), url(fleet.admin_address)).await?,
     };
     let findings = audit(&evidence);
     let noted = fleet.notes.noted();

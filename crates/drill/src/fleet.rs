@@ -53,6 +53,8 @@ pub struct Fleet {
     pub admin_address: SocketAddr,
     /// The fleet's configuration.
     pub config: Config,
+    /// The file that holds it.
+    pub config_file: PathBuf,
     /// The keys of its roles.
     pub keys: Keys,
     /// What is noticed.
@@ -104,6 +106,7 @@ impl Fleet {
             admin,
             admin_address,
             config,
+            config_file: file,
             keys,
             notes,
             _admin_link: admin_link,
@@ -217,7 +220,10 @@ fn recipe(
 }
 
 /// The fleet's binaries lie beside the drill's own.
-fn binary(name: &str) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// Where one is not built.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.with_file_name(name);
     if !path.exists() {

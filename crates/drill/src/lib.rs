@@ -16,7 +16,7 @@
 //! * [`faults`]: carries out the schedule
 //! * [`notes`]: what is noticed meanwhile
 //! * [`evidence`]: what the queue holds in the end
-//! * [`audit`]: what of it is wrong, and [`money`]: what it cost
+//! * [`audit`]: what of it is wrong, [`money`]: what it cost, and [`proof`]: what `trilane prove` says of it
 //! * [`report`]: all of it, for programs and for people
 
 pub mod audit;
@@ -32,6 +32,7 @@ pub mod money;
 pub mod notes;
 pub mod process;
 pub mod producers;
+pub mod proof;
 pub mod provider;
 pub mod queue;
 pub mod report;

@@ -43,8 +43,10 @@ pub struct Report {
     pub unaccounted_usd: f64,
     /// Messages that will never be delivered.
     pub zombies: u64,
-    /// Whether the routing log is whole; `null` as long as nothing here looks at it.
-    pub chain: Option<&'static str>,
+    /// Whether the routing log is `whole` or `broken`.
+    pub chain: String,
+    /// What else `trilane prove` minds.
+    pub unproven: usize,
     /// Tasks that were still queued in the end.
     pub still_queued: usize,
     /// Processes that ended late or with a failure after SIGTERM.
@@ -117,7 +119,8 @@ impl Report {
             private_on_cloud: findings.private_on_cloud.len(),
             unaccounted_usd: findings.unaccounted_usd.dollars(),
             zombies: findings.zombie_count,
-            chain: None,
+            chain: evidence.proof.chain.clone(),
+            unproven: findings.unproven.len(),
             still_queued: findings.still_queued.len(),
             bad_exits: noted.bad_exits.len(),
             invocations: evidence.invocations.len(),
@@ -168,8 +171,8 @@ impl Report {
         );
         let _ = writeln!(
             text,
-            "  money         ${:.4} charged, ${:.4} booked, ${:.4} still set aside",
-            self.charged_usd, self.booked_usd, self.left_open_usd
+            "  money         ${:.4} charged, ${:.4} booked, ${:.4} still set aside; the routing log is {}",
+            self.charged_usd, self.booked_usd, self.left_open_usd, self.chain
         );
         let _ = writeln!(text, "  ended by themselves and started again: {} processes", self.own_exits);
         let peaks = self.peak_rss_mib.iter().map(|(kind, mib)| format!("{kind} {mib:.0} MiB"));

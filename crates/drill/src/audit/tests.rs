@@ -185,3 +185,8 @@ fn a_message_that_is_neither_waiting_nor_in_hand_is_a_zombie() {
     let findings = audit(&evidence);
     assert_eq!((findings.zombie_count, findings.zombies.as_slice()), (2, &["2 in TASKS".to_owned()][..]));
 }
+
+#[test]
+fn what_the_proof_minds_is_a_finding() {
+    assert_eq!(found(|evidence| evidence.proof.findings.push("altered".to_owned())), [("not proven", 1)]);
+}
