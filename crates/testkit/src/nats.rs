@@ -16,6 +16,10 @@ const BINARY_VARIABLE: &str = "TRILANE_NATS_SERVER";
 /// The server's configuration, inside its folder.
 const CONFIGURATION: &str = "nats.conf";
 
+/// Streams reserve all that they may ever hold. Without this a server gives away three quarters of the free disk and no
+/// more, and tests would fail on a disk that is merely somewhat full.
+const STORAGE: &str = "jetstream { max_file_store: 1TB }\n";
+
 /// A running server.
 #[derive(Debug)]
 pub struct NatsServer {
@@ -49,6 +53,7 @@ impl NatsServer {
     /// As [`NatsServer::start`].
     pub async fn start_with(configuration: &str) -> Self {
         let store = TempDir::new().expect("a temporary folder can be made");
+        let configuration = format!("{STORAGE}{configuration}");
         std::fs::write(store.path().join(CONFIGURATION), configuration).expect("the folder can be written");
         let child = spawn(store.path(), -1);
         let port = announced_port(store.path(), child.id()).await;
@@ -60,6 +65,7 @@ impl NatsServer {
     /// # Panics
     /// Where the folder cannot be written.
     pub fn reload(&self, configuration: &str) {
+        let configuration = format!("{STORAGE}{configuration}");
         std::fs::write(self.store.path().join(CONFIGURATION), configuration)
             .expect("the folder can be written");
         let pid = Pid::from_child(&self.child);
