@@ -16,6 +16,9 @@ const BINARY_VARIABLE: &str = "TRILANE_NATS_SERVER";
 /// The server's configuration, inside its folder.
 const CONFIGURATION: &str = "nats.conf";
 
+/// What all streams of one test may claim together; hardly any of it is ever used.
+const MAX_FILE_STORE: &str = "256GB";
+
 /// A running server.
 #[derive(Debug)]
 pub struct NatsServer {
@@ -49,7 +52,7 @@ impl NatsServer {
     /// As [`NatsServer::start`].
     pub async fn start_with(configuration: &str) -> Self {
         let store = TempDir::new().expect("a temporary folder can be made");
-        std::fs::write(store.path().join(CONFIGURATION), configuration).expect("the folder can be written");
+        write(store.path(), configuration);
         let child = spawn(store.path(), -1);
         let port = announced_port(store.path(), child.id()).await;
         Self { child, store, port }
@@ -60,8 +63,7 @@ impl NatsServer {
     /// # Panics
     /// Where the folder cannot be written.
     pub fn reload(&self, configuration: &str) {
-        std::fs::write(self.store.path().join(CONFIGURATION), configuration)
-            .expect("the folder can be written");
+        write(self.store.path(), configuration);
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::HUP).expect("the server runs");
     }
@@ -98,6 +100,12 @@ impl Drop for NatsServer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The room for streams is given, or the server takes it from what is free on the disk, and refuses bounds beyond that.
+fn write(store: &Path, configuration: &str) {
+    let text = format!("jetstream {{ max_file_store: {MAX_FILE_STORE} }}\n{configuration}");
+    std::fs::write(store.join(CONFIGURATION), text).expect("the folder can be written");
 }
 
 fn spawn(store: &Path, port: i32) -> Child {

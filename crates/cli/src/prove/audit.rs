@@ -51,6 +51,8 @@ pub(super) struct Rules<V> {
     pub(super) since: Option<Timestamp>,
     /// How far the routing log reached before anything was read.
     pub(super) reach: Reach,
+    /// The last sequence of the ledger then.
+    pub(super) ledger_reached: u64,
     /// Whether age or size explain that its beginning is gone.
     pub(super) has_let_go: bool,
     /// How long after its decision a call may be made at most.
@@ -315,6 +317,7 @@ impl<V: Fn(&str, &[u8]) -> bool> Audit<V> {
     pub(super) fn conclude(mut self) -> Proof {
         let Reach { first_sequence, last_sequence, .. } = self.rules.reach;
         self.chains.end(last_sequence, &mut self.findings);
+        self.ledger.end(self.rules.ledger_reached, self.rules.since.is_some(), &mut self.findings);
         let kept_since = self.chains.first_stored_at(first_sequence).filter(|_| self.rules.has_let_go);
         let mut lost: Vec<Needed> = self.decisions.into_values().chain(self.calls.into_values()).collect();
         // What has gone with its age can be rested on no more.

@@ -54,6 +54,16 @@ impl Ledger {
         ((entry.agent, entry.task_id, entry.hop), entry.at)
     }
 
+    /// Ends with the sequence that the stream had reached when reading began. Of a window, nothing need be there.
+    pub(super) fn end(&self, reached: u64, is_window: bool, findings: &mut Findings) {
+        let last = self.last.as_ref().map(|(sequence, _)| *sequence);
+        let last = last.unwrap_or(if is_window { reached } else { 0 });
+        if reached > last {
+            let message = format!("{} entries were taken out of the stream", reached - last);
+            findings.add(Kind::Missing, format!("{LEDGER} {} to {reached}", last + 1), message);
+        }
+    }
+
     /// Dollars that the entries have spent.
     pub(super) fn spent_usd(&self) -> f64 {
         self.spent_nanos as f64 / 1e9
