@@ -5,6 +5,9 @@ use serde_json::json;
 use trilane_protocol::Status;
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
+/// Longer than anything that a test waits for takes.
+const LONG: std::time::Duration = std::time::Duration::from_secs(20);
+
 const FAST_RETRIES: &str = "[worker]\nretry_initial_ms = 1\nretry_max_ms = 5\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,8 +168,12 @@ async fn a_task_that_was_in_flight_at_too_many_workers_is_poison() {
     let lane = fleet.nats.get_stream("LANE_LOCAL").await.unwrap();
     let consumer: async_nats::jetstream::consumer::PullConsumer =
         lane.get_consumer("local-fast_normal").await.unwrap();
+    eventually("it is on its lane", || async {
+        (lane.get_info().await.unwrap().state.messages == 1).then_some(())
+    })
+    .await;
     for delivery in 1..=7 {
-        let mut messages = consumer.messages().await.unwrap();
+        let mut messages = consumer.batch().max_messages(1).expires(LONG).messages().await.unwrap();
         let message = messages.next().await.unwrap().unwrap();
         assert_eq!(message.info().unwrap().delivered, delivery);
         message.ack_with(async_nats::jetstream::AckKind::Nak(None)).await.unwrap();

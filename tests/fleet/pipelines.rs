@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt;
 use serde_json::json;
+use trilane_broker::pipelines::Known;
 use trilane_protocol::work::{Ending, LaneMessage, RerouteCause, Return, Spent};
 use trilane_protocol::{AgentName, Encoding, Sensitivity, Status, TaskId, Zone};
 use trilane_testkit::{FleetBuilder, eventually};
@@ -207,4 +208,36 @@ async fn a_step_that_is_handed_back_twice_changes_nothing() {
     let result = fleet.result("sample", &task_id).await;
     assert_eq!((result.status, result.text.as_deref()), (Status::Done, Some("echo: wait echo: One")));
     assert_eq!(runner.seen().len(), 2, "no step runs again");
+}
+
+/// In a cluster the server that answers may be behind the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_not_there_yet_is_waited_for() {
+    let fleet = FleetBuilder::new().start().await;
+    let task = json!({
+        "id": "p",
+        "prompt": "x",
+        "steps": [
+            {"name": "a", "prompt": "wait here", "complexity": 0.1},
+            {"name": "b", "prompt": "Two: {{steps.a.text}}", "complexity": 0.1},
+        ],
+    });
+    fleet.submit("sample", task).await;
+    let runner = fleet.runners["local-fast"].clone();
+    eventually("the first step runs", || async { (runner.seen().len() == 1).then_some(()) }).await;
+    let (agent, task_id) = ("sample".parse().unwrap(), "p".parse().unwrap());
+    let pipelines = fleet.broker.pipelines().await.unwrap();
+    let Known::Kept(record, revision) = pipelines.look_up(&agent, &task_id).await.unwrap() else { panic!() };
+    pipelines.update(&record, revision).await.unwrap();
+    assert!(pipelines.update(&record, revision).await.is_err(), "it has another revision now");
+    fleet.nats.get_stream("KV_pipelines").await.unwrap().purge().await.unwrap();
+    runner.release();
+    let returns = fleet.nats.get_stream("RETURNS").await.unwrap();
+    eventually("the classifier has looked in vain", || async {
+        (returns.consumer_info("take_back").await.unwrap().num_redelivered > 0).then_some(())
+    })
+    .await;
+    assert!(pipelines.create(&record).await.unwrap().is_none());
+    let result = fleet.result("sample", &task_id).await;
+    assert_eq!((result.status, result.text.as_deref()), (Status::Done, Some("echo: Two: echo: wait here")));
 }

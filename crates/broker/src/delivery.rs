@@ -30,7 +30,8 @@ pub struct Delivery {
     pub was_postponed: bool,
 }
 
-fn origin(header: &str) -> Option<(SourceRef, Timestamp)> {
+/// Where a postponed message was first, as its header says it.
+pub(crate) fn origin(header: &str) -> Option<(SourceRef, Timestamp)> {
     let mut words = header.split(' ');
     let (stream, subject) = (words.next()?.to_owned(), words.next()?.to_owned());
     let sequence = words.next()?.parse().ok()?;
@@ -52,13 +53,13 @@ impl Delivery {
         let pending = info.pending;
         let delivery = Self { source, deliveries, pending, stored_at, was_postponed: false, message };
         Some(match delivery.source.stream == LATER {
-            true => delivery.as_it_was(),
+            true => delivery.restored(),
             false => delivery,
         })
     }
 
     /// A message that was postponed is what it was before. Only classifiers write into that stream.
-    fn as_it_was(mut self) -> Self {
+    fn restored(mut self) -> Self {
         let origin = self.header(ORIGIN).and_then(origin);
         if let Some((source, stored_at)) = origin {
             self.source = source;

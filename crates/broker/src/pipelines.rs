@@ -39,11 +39,11 @@ pub struct Pipelines {
 /// What is known of a pipeline.
 #[derive(Debug)]
 pub enum Known {
-    /// It is under way.
-    Kept(Box<Pipeline>),
+    /// It is under way; with the revision of its record.
+    Kept(Box<Pipeline>, u64),
     /// Its last step was put on a lane, and its record forgotten.
     Over,
-    /// Nothing, or nothing any more.
+    /// Nothing, or nothing any more, or nothing yet: in a cluster a server may answer that is behind.
     Nothing,
 }
 
@@ -65,7 +65,7 @@ impl Pipelines {
     /// [`PipelineError`] where the bucket cannot be read.
     pub async fn get(&self, agent: &AgentName, task_id: &TaskId) -> Result<Option<Pipeline>, PipelineError> {
         Ok(match self.look_up(agent, task_id).await? {
-            Known::Kept(record) => Some(*record),
+            Known::Kept(record, _) => Some(*record),
             Known::Over | Known::Nothing => None,
         })
     }
@@ -78,7 +78,10 @@ impl Pipelines {
         let entry = self.store.entry(pipeline::key(agent, task_id)).await.map_err(not_now)?;
         let Some(entry) = entry else { return Ok(Known::Nothing) };
         match entry.operation {
-            Operation::Put => Encoding::Msgpack.decode(&entry.value).map(Known::Kept).map_err(not_now),
+            Operation::Put => {
+                let record = Encoding::Msgpack.decode(&entry.value).map_err(not_now)?;
+                Ok(Known::Kept(Box::new(record), entry.revision))
+            }
             Operation::Delete | Operation::Purge => Ok(Known::Over),
         }
     }
@@ -93,19 +96,25 @@ impl Pipelines {
         match self.store.create(pipeline::key(agent, task_id), self.encoded(record)?).await {
             Ok(_) => Ok(None),
             Err(refused) if refused.kind() == CreateErrorKind::AlreadyExists => {
-                self.get(agent, task_id).await
+                match self.get(agent, task_id).await? {
+                    Some(earlier) => Ok(Some(earlier)),
+                    None => {
+                        Err(PipelineError::NotNow("another record is there and cannot be read yet".into()))
+                    }
+                }
             }
             Err(refused) => Err(not_now(refused)),
         }
     }
 
-    /// Keeps what has become of a pipeline.
+    /// Keeps what has become of a pipeline since its record had this revision. Where it has changed meanwhile, what was
+    /// read was out of date, and nothing is written.
     ///
     /// # Errors
-    /// [`PipelineError`] where the bucket cannot be written.
-    pub async fn put(&self, record: &Pipeline) -> Result<(), PipelineError> {
+    /// [`PipelineError`] where the bucket cannot be written, or the record has another revision.
+    pub async fn update(&self, record: &Pipeline, revision: u64) -> Result<(), PipelineError> {
         let key = pipeline::key(&record.base.agent, &record.base.task_id);
-        self.store.put(key, self.encoded(record)?).await.map(drop).map_err(not_now)
+        self.store.update(key, self.encoded(record)?, revision).await.map(drop).map_err(not_now)
     }
 
     /// Forgets a pipeline that is over. A record that stays all the same goes when it is old enough.

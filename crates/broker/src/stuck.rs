@@ -18,10 +18,17 @@ use trilane_protocol::outcome::{DeadLetter, SourceRef, TaskError};
 use trilane_protocol::{AgentName, DecodeError, Encoding, TaskId};
 
 use crate::connect::Broker;
+use crate::delivery::origin;
+use crate::lanes::SEAL;
+use crate::later::{ORIGIN, ORIGIN_ID};
 use crate::publish::{PublishError, TRACEPARENT};
+use crate::topology::LATER;
 
 /// Stuck messages of one consumer that one sweep looks up; the next goes on with what is left.
 const MAX_FOUND: usize = 100;
+
+/// The filter of a consumer that has none.
+const ALL: &str = ">";
 
 /// Longest wait for all of one queue's sweep, so that a server that falls silent holds nothing up.
 const MAX_SWEEP: Duration = Duration::from_secs(60);
@@ -56,16 +63,15 @@ impl Advisory {
 #[derive(Debug, Clone)]
 pub struct Stuck {
     /// Where it lies.
+    pub place: Place,
+    /// Where it came from: where it lies, or where it was before it was postponed.
     pub source: SourceRef,
-    /// The consumer that delivered it.
-    pub consumer: String,
-    /// How often, as far as that is known: at least once.
-    pub deliveries: u64,
-    /// When the server stored it.
+    /// When the server stored it there.
     pub stored_at: Timestamp,
     /// The payload as it came.
     pub payload: Bytes,
     headers: HeaderMap,
+    was_postponed: bool,
 }
 
 impl Stuck {
@@ -76,7 +82,12 @@ impl Stuck {
 
     /// The message id that its publisher gave.
     pub fn message_id(&self) -> Option<&str> {
-        self.header("Nats-Msg-Id")
+        self.header(if self.was_postponed { ORIGIN_ID } else { "Nats-Msg-Id" })
+    }
+
+    /// The seal that it carries, as text.
+    pub fn seal(&self) -> Option<&str> {
+        self.header(SEAL)
     }
 
     /// The trace it belongs to.
@@ -85,8 +96,8 @@ impl Stuck {
     }
 }
 
-/// Where a sweep has found a stuck message.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a stuck message lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The stream.
     pub stream: String,
@@ -174,16 +185,22 @@ impl Broker {
         let failed =
             |error: &dyn std::fmt::Display| StuckError::new("count messages", name, error.to_string());
         let stream = self.context().get_stream(name).await.map_err(|error| failed(&error))?;
-        let before = stream.cached_info().state.messages;
-        let consumers: Vec<consumer::Info> =
-            stream.consumers().try_collect().await.map_err(|error| failed(&error))?;
-        let after = stream.get_info().await.map_err(|error| failed(&error))?.state.messages;
-        let waited_for: u64 = consumers.iter().map(waited_for).sum();
-        let mut found = Vec::new();
-        for consumer in &consumers {
-            found.extend(self.left_behind(name, consumer).await?);
+        let names: Vec<String> =
+            stream.consumer_names().try_collect().await.map_err(|error| failed(&error))?;
+        let mut sweep = Sweep::default();
+        for consumer in names {
+            let looked = async {
+                let first = stream.consumer_info(&consumer).await?;
+                let before = held(&stream, &first.config).await?;
+                let info = stream.consumer_info(&consumer).await?;
+                let after = held(&stream, &info.config).await?;
+                Ok::<_, async_nats::Error>((zombies(before, waited_for(&info), after), info))
+            };
+            let (zombies, info) = looked.await.map_err(|error| failed(&error))?;
+            sweep.zombies += zombies;
+            sweep.found.extend(self.left_behind(name, &info).await?);
         }
-        Ok(Sweep { zombies: zombies(before, waited_for, after), found })
+        Ok(sweep)
     }
 
     /// What lies in a consumer's part of the queue, up to where it is done.
@@ -230,7 +247,7 @@ impl Broker {
             agent: task.map(|(agent, _)| agent.clone()),
             place: place.to_owned(),
             error,
-            deliveries: stuck.deliveries,
+            deliveries: stuck.place.deliveries,
             source: stuck.source.clone(),
             died_at: Timestamp::now(),
             payload_bytes: stuck.payload.len() as u64,
@@ -243,12 +260,12 @@ impl Broker {
     ///
     /// # Errors
     /// [`StuckError`] where the server refuses, or does not answer.
-    pub async fn remove_stuck(&self, source: &SourceRef) -> Result<(), StuckError> {
-        let failed = |error: String| StuckError::new("remove a message", &source.stream, error);
-        let stream = self.stream_by_name(&source.stream).await?;
-        let Err(refused) = stream.delete_message(source.sequence).await else { return Ok(()) };
+    pub async fn remove_stuck(&self, place: &Place) -> Result<(), StuckError> {
+        let failed = |error: String| StuckError::new("remove a message", &place.stream, error);
+        let stream = self.stream_by_name(&place.stream).await?;
+        let Err(refused) = stream.delete_message(place.sequence).await else { return Ok(()) };
         // The server has one code for whatever goes wrong here, so only a look tells.
-        match stream.get_raw_message(source.sequence).await {
+        match stream.get_raw_message(place.sequence).await {
             Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(()),
             _ => Err(failed(refused.to_string())),
         }
@@ -290,23 +307,32 @@ fn filters(config: &consumer::Config) -> Vec<&str> {
     if !config.filter_subjects.is_empty() {
         return config.filter_subjects.iter().map(String::as_str).collect();
     }
-    vec![if config.filter_subject.is_empty() { ">" } else { &config.filter_subject }]
+    vec![if config.filter_subject.is_empty() { ALL } else { &config.filter_subject }]
 }
 
+/// A message that was postponed is what it was before. Only classifiers write into that stream.
 fn stuck(message: StreamMessage, place: &Place) -> Result<Stuck, String> {
-    let source = SourceRef {
-        stream: place.stream.clone(),
-        subject: message.subject.to_string(),
-        sequence: message.sequence,
-    };
-    Ok(Stuck {
-        source,
-        consumer: place.consumer.clone(),
-        deliveries: place.deliveries,
-        stored_at: timestamp(message.time)?,
-        payload: message.payload,
-        headers: message.headers,
-    })
+    let StreamMessage { subject, sequence, headers, payload, time } = message;
+    let lies = SourceRef { stream: place.stream.clone(), subject: subject.to_string(), sequence };
+    let stored_at = timestamp(time)?;
+    let header = headers.get(ORIGIN).map(async_nats::HeaderValue::as_str);
+    let origin = header.filter(|_| place.stream == LATER).and_then(origin);
+    let was_postponed = origin.is_some();
+    let (source, stored_at) = origin.unwrap_or((lies, stored_at));
+    Ok(Stuck { place: place.clone(), source, stored_at, payload, headers, was_postponed })
+}
+
+/// Messages that are a consumer's to deliver: a queue may hold others that nobody is to get yet.
+async fn held(stream: &Stream, config: &consumer::Config) -> Result<u64, async_nats::Error> {
+    let mut held = 0;
+    for filter in filters(config) {
+        if filter == ALL {
+            return Ok(stream.get_info().await?.state.messages);
+        }
+        let subjects: Vec<(String, usize)> = stream.info_with_subjects(filter).await?.try_collect().await?;
+        held += subjects.iter().map(|(_, messages)| *messages as u64).sum::<u64>();
+    }
+    Ok(held)
 }
 
 fn timestamp(at: async_nats::datetime::DateTime) -> Result<Timestamp, String> {

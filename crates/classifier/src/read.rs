@@ -14,6 +14,10 @@ use trilane_routing::route::Returned;
 use crate::shared::Shared;
 use crate::take_back::{self, Forged};
 
+/// Looks at a pipeline's record after which it counts as lost where it is not there. The server that answers may be behind
+/// the others of its cluster; until then, with the growing delay between them, it has half a minute to catch up.
+const LOST_AFTER_DELIVERIES: u64 = 8;
+
 /// A message that reads.
 pub(crate) struct Incoming<'a> {
     pub(crate) work: Work,
@@ -21,11 +25,17 @@ pub(crate) struct Incoming<'a> {
     /// Where it comes back from, if it does.
     pub(crate) returned: Option<Returned>,
     /// The record of its pipeline, if it is one.
-    pub(crate) pipeline: Option<Pipeline>,
+    pub(crate) pipeline: Option<Recorded>,
     /// Whether its producer chose the id, so that it may have been used before.
     pub(crate) has_own_id: bool,
     /// When it may first be put on a lane.
     pub(crate) not_before: Option<Timestamp>,
+}
+
+/// A pipeline, and which revision of its record that is; none where it has no record yet.
+pub(crate) struct Recorded {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) revision: Option<u64>,
 }
 
 /// What a message of the intake is.
@@ -126,7 +136,7 @@ impl Shared {
         }
         let pipeline = Pipeline::new(task, base);
         let (work, entry) = pipeline.next_work(0, Spent::default(), registry, policy).map_err(fail)?;
-        let pipeline = Some(pipeline);
+        let pipeline = Some(Recorded { pipeline, revision: None });
         Ok(Incoming { work, agent: entry, returned: None, pipeline, has_own_id, not_before })
     }
 
@@ -162,20 +172,23 @@ impl Shared {
         done: &Work,
         text: &str,
     ) -> Result<Incoming<'_>, ReadError> {
-        let mut pipeline = self.kept_pipeline(delivery, done).await?;
-        pipeline.finish_step(done, text.to_owned());
+        let mut kept = self.kept_pipeline(delivery, done).await?;
+        kept.pipeline.finish_step(done, text.to_owned());
         let (registry, policy) = (&self.config.registry, &self.config.policy);
-        let next = pipeline.next_work(done.hop, done.spent.clone(), registry, policy);
+        let next = kept.pipeline.next_work(done.hop, done.spent.clone(), registry, policy);
         let (work, agent) = next.map_err(|error| gave_back(delivery, done, error))?;
-        let pipeline = Some(pipeline);
+        let pipeline = Some(kept);
         Ok(Incoming { work, agent, returned: None, pipeline, has_own_id: false, not_before: None })
     }
 
-    async fn kept_pipeline(&self, delivery: &Delivery, work: &Work) -> Result<Pipeline, ReadError> {
+    async fn kept_pipeline(&self, delivery: &Delivery, work: &Work) -> Result<Recorded, ReadError> {
         let known = self.pipelines.look_up(&work.agent, &work.task_id).await;
-        let kept = match known.map_err(|error| ReadError::NotNow(error.to_string()))? {
-            Known::Kept(kept) => *kept,
+        let (kept, revision) = match known.map_err(|error| ReadError::NotNow(error.to_string()))? {
+            Known::Kept(kept, revision) => (*kept, revision),
             Known::Over => return Err(ReadError::Repeated),
+            Known::Nothing if delivery.deliveries < LOST_AFTER_DELIVERIES => {
+                return Err(ReadError::NotNow("its record is not there yet, or not any more".into()));
+            }
             Known::Nothing => {
                 let message = "the pipeline's record is gone: it was kept for streams.results_max_age_s";
                 return Err(gave_back(delivery, work, TaskError::new("pipeline_lost", message)));
@@ -188,7 +201,7 @@ impl Shared {
         if kept.is_past(work) {
             return Err(ReadError::Repeated);
         }
-        Ok(kept)
+        Ok(Recorded { pipeline: kept, revision: Some(revision) })
     }
 }
 

@@ -7,12 +7,11 @@ use trilane_broker::publish::PublishError;
 use trilane_protocol::decision::RouteRecord;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{AgentName, LaneName, Sensitivity, Status, TaskId, Work};
-use trilane_routing::pipeline::Pipeline;
 use trilane_routing::route::{Parked, Route, Router, Unrouted};
 use trilane_routing::score::ColdStart;
 
 use crate::log::LogEnded;
-use crate::read::{Ended, Incoming, Read, ReadError};
+use crate::read::{Ended, Incoming, Read, ReadError, Recorded};
 use crate::refuse::Refusal;
 use crate::shared::Shared;
 
@@ -80,7 +79,7 @@ impl Shared {
                         );
                     }
                     NotNow::Log(error) => {
-                        tracing::debug!(%error, "a task is not relayed; another classifier takes it")
+                        tracing::debug!(%error, "a task is not relayed; another classifier takes it");
                     }
                     NotNow::Publish(error) => {
                         tracing::warn!(%error, "a task is not relayed yet; trying again");
@@ -192,7 +191,7 @@ impl Shared {
     async fn keep_record(
         &self,
         delivery: &Delivery,
-        pipeline: Option<Pipeline>,
+        pipeline: Option<Recorded>,
         route: &Route,
     ) -> Result<Option<Relayed>, NotNow> {
         let Some(pipeline) = pipeline else { return Ok(None) };
@@ -245,11 +244,11 @@ impl Shared {
 
     /// Keeps the record of a pipeline before its step is on a lane: what was private once taints all that
     /// follows, whatever a worker says later.
-    async fn keep(&self, mut pipeline: Pipeline, route: &Route) -> Result<Kept, PipelineError> {
-        let message = route.message();
-        pipeline.is_tainted |= message.decision.screen.sensitivity == Sensitivity::Private;
-        if !pipeline.outputs.is_empty() || message.work.hop > 0 {
-            return self.pipelines.put(&pipeline).await.map(|()| Kept::Ours);
+    async fn keep(&self, recorded: Recorded, route: &Route) -> Result<Kept, PipelineError> {
+        let Recorded { mut pipeline, revision } = recorded;
+        pipeline.is_tainted |= route.message().decision.screen.sensitivity == Sensitivity::Private;
+        if let Some(revision) = revision {
+            return self.pipelines.update(&pipeline, revision).await.map(|()| Kept::Ours);
         }
         let earlier = self.pipelines.create(&pipeline).await?;
         let is_ours = earlier.is_none_or(|earlier| earlier.base.task_seq == pipeline.base.task_seq);

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trilane_protocol::{AgentName, Status, TaskId};
+use trilane_protocol::{AgentName, Status, TaskId, Usd};
 
 use crate::invocations::Invocation;
 use crate::markers::Marker;
+use crate::money::{self, Booked};
 use crate::producers::Acknowledged;
 use crate::tasks::PlannedTask;
 
@@ -83,6 +84,8 @@ pub struct Evidence {
     pub queues: Vec<QueueState>,
     /// What the models were asked.
     pub invocations: Vec<Invocation>,
+    /// What the ledger says of each task.
+    pub booked: BTreeMap<Key, Booked>,
 }
 
 /// What went wrong. Each entry names what is at fault.
@@ -106,6 +109,10 @@ pub struct Findings {
     pub zombie_count: u64,
     /// Tasks that are still queued.
     pub still_queued: Vec<String>,
+    /// Tasks that cost more than the ledger has.
+    pub unaccounted: Vec<String>,
+    /// How much that is, all together.
+    pub unaccounted_usd: Usd,
 }
 
 impl Findings {
@@ -115,7 +122,7 @@ impl Findings {
     }
 
     /// Each kind with its entries.
-    pub fn by_kind(&self) -> [(&'static str, &[String]); 8] {
+    pub fn by_kind(&self) -> [(&'static str, &[String]); 9] {
         [
             ("lost", &self.lost),
             ("unanswered", &self.unanswered),
@@ -125,6 +132,7 @@ impl Findings {
             ("private in the cloud", &self.private_on_cloud),
             ("never to be delivered", &self.zombies),
             ("still queued", &self.still_queued),
+            ("not in the ledger", &self.unaccounted),
         ]
     }
 }
@@ -133,6 +141,7 @@ impl Findings {
 pub fn audit(evidence: &Evidence) -> Findings {
     let (lost, unanswered) = without_result(evidence);
     let (zombies, zombie_count) = zombies(&evidence.queues);
+    let unaccounted = money::unaccounted(evidence);
     Findings {
         lost,
         unanswered,
@@ -142,7 +151,12 @@ pub fn audit(evidence: &Evidence) -> Findings {
         private_on_cloud: private_on_cloud(evidence),
         zombies,
         zombie_count,
-        still_queued: evidence.queued.iter().map(|queued| described(&queued.key, &queued.source)).collect(),
+        unaccounted_usd: unaccounted.iter().map(|(_, usd)| *usd).sum(),
+        unaccounted: unaccounted
+            .iter()
+            .map(|((agent, task_id), usd)| format!("{agent}.{task_id}: {usd} more were charged"))
+            .collect(),
+        still_queued: still_queued(evidence),
     }
 }
 
@@ -197,6 +211,21 @@ fn described(key: &Option<Key>, (stream, sequence): &(String, u64)) -> String {
         Some((agent, task_id)) => format!("{agent}.{task_id} in {stream} at {sequence}"),
         None => format!("a message in {stream} at {sequence}"),
     }
+}
+
+/// Another copy of a task that has its result is no work left to do: it would be run, and its result refused.
+fn still_queued(evidence: &Evidence) -> Vec<String> {
+    let answered = evidence.results.iter().filter_map(|result| result.key.as_ref()).collect::<BTreeSet<_>>();
+    let sequences = evidence.acknowledged.iter().filter_map(|acknowledged| {
+        let key = evidence.tasks[acknowledged.task].key.as_ref()?;
+        answered.contains(key).then_some(acknowledged.sequence)
+    });
+    let sequences = sequences.collect::<BTreeSet<_>>();
+    let is_left = |queued: &&Queued| match (&queued.key, &queued.source) {
+        (Some(key), _) => !answered.contains(key),
+        (None, (stream, sequence)) => stream != TASKS || !sequences.contains(sequence),
+    };
+    evidence.queued.iter().filter(is_left).map(|queued| described(&queued.key, &queued.source)).collect()
 }
 
 fn duplicates(evidence: &Evidence) -> Vec<String> {

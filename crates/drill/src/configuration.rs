@@ -47,6 +47,7 @@ lane_max_bytes = 67_108_864
 results_max_bytes = 268_435_456
 routes_max_bytes = 268_435_456
 dead_max_bytes = 268_435_456
+ledger_max_bytes = 268_435_456
 
 [worker]
 heartbeat_s = 1

@@ -83,6 +83,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         queued: reader.queued().await?,
         queues: reader.queues().await?,
         invocations: fleet.provider.log().entries(),
+        booked: reader.booked().await?,
     };
     let findings = audit(&evidence);
     let noted = fleet.notes.noted();

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use trilane_broker::topology::{CANCELS, DEAD, LANE_CLOUD, LANE_LOCAL, LATER, RESULTS, RETURNS, TASKS};
+use trilane_broker::topology::{
+    CANCELS, DEAD, LANE_CLOUD, LANE_LOCAL, LATER, LEDGER, RESULTS, RETURNS, TASKS,
+};
+use trilane_protocol::ledger::LedgerEntry;
 use trilane_protocol::outcome::DeadLetter;
 use trilane_protocol::work::{LaneMessage, Return};
 use trilane_protocol::{AgentName, Encoding, TaskId, TaskResult};
@@ -20,6 +23,7 @@ use trilane_trust::{Keys, Role};
 
 use crate::audit::{Buried, Key, QueueState, Queued, StoredResult};
 use crate::fleet::url;
+use crate::money::Booked;
 
 /// The work queues.
 const QUEUES: [&str; 6] = [TASKS, RETURNS, LATER, CANCELS, LANE_LOCAL, LANE_CLOUD];
@@ -29,6 +33,10 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks at the queues.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Looks in a row at which the queues must be empty: a task may be on its way from one to the next, or be published once
+/// more by a process that has not heard that it was stored.
+const EMPTY_LOOKS: u32 = 8;
 
 /// How long the queues may take to get empty once nothing goes wrong any more. Generous: a task may be at the
 /// longest delay between two attempts, behind a lease that has to run out.
@@ -83,10 +91,12 @@ impl Reader {
     /// Waits until every queue is empty, or it has taken too long. Says how long it took and whether they are.
     pub async fn drained(&self) -> (Duration, bool) {
         let begun = Instant::now();
+        let mut looks = 0;
         loop {
             let left =
                 self.queues().await.map(|queues| queues.iter().map(|queue| queue.messages).sum::<u64>());
-            if matches!(left, Ok(0)) {
+            looks = if matches!(left, Ok(0)) { looks + 1 } else { 0 };
+            if looks == EMPTY_LOOKS {
                 return (begun.elapsed(), true);
             }
             if begun.elapsed() > LONGEST_DRAIN {
@@ -162,6 +172,21 @@ impl Reader {
             })
         };
         messages.iter().map(read).collect()
+    }
+
+    /// What the ledger says of each task in the end.
+    ///
+    /// # Errors
+    /// Where the stream cannot be read to its end.
+    pub async fn booked(&self) -> anyhow::Result<BTreeMap<Key, Booked>> {
+        let mut booked = BTreeMap::new();
+        // The last entry of a task holds all that went before.
+        for (_, payload) in self.messages(LEDGER).await? {
+            let entry: LedgerEntry =
+                serde_json::from_slice(&payload).context("an entry of the ledger does not read")?;
+            booked.insert((entry.agent.clone(), entry.task_id.clone()), Booked::of(&entry));
+        }
+        Ok(booked)
     }
 
     /// Every message of a stream that is not written to any more.

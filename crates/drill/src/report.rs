@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
-use trilane_protocol::Status;
+use trilane_protocol::{Status, Usd};
 
 use crate::audit::{Evidence, Findings};
 use crate::invocations::{Ended, Invocation};
@@ -16,7 +16,7 @@ const MOST_NAMED: usize = 50;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What a drill comes to. All counts below `dead` are 0 where the fleet keeps its promises.
+/// What a drill comes to. The counts from `lost` to `bad_exits` are 0 where the fleet keeps its promises.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// What all faults and tasks were drawn from.
@@ -39,8 +39,12 @@ pub struct Report {
     pub wrong: usize,
     /// Invocations of cloud models with private text.
     pub private_on_cloud: usize,
+    /// Dollars that the provider charged and the ledger does not have.
+    pub unaccounted_usd: f64,
     /// Messages that will never be delivered.
     pub zombies: u64,
+    /// Whether the routing log is whole; `null` as long as nothing here looks at it.
+    pub chain: Option<&'static str>,
     /// Tasks that were still queued in the end.
     pub still_queued: usize,
     /// Processes that ended late or with a failure after SIGTERM.
@@ -57,6 +61,10 @@ pub struct Report {
     pub offered_for_each_result: f64,
     /// Dollars that the cloud provider charged.
     pub charged_usd: f64,
+    /// Dollars that the ledger has as spent; what nobody knows the end of counts in full.
+    pub booked_usd: f64,
+    /// Dollars that are still set aside.
+    pub left_open_usd: f64,
     /// Results by status.
     pub statuses: BTreeMap<&'static str, usize>,
     /// Invocations by lane.
@@ -107,7 +115,9 @@ impl Report {
             unknown: findings.unknown.len(),
             wrong: findings.wrong.len(),
             private_on_cloud: findings.private_on_cloud.len(),
+            unaccounted_usd: findings.unaccounted_usd.dollars(),
             zombies: findings.zombie_count,
+            chain: None,
             still_queued: findings.still_queued.len(),
             bad_exits: noted.bad_exits.len(),
             invocations: evidence.invocations.len(),
@@ -116,6 +126,8 @@ impl Report {
             refused: measured.refused,
             offered_for_each_result: measured.offered as f64 / results.max(1) as f64,
             charged_usd: money::charged_usd(&evidence.invocations),
+            booked_usd: evidence.booked.values().map(|booked| booked.spent).sum::<Usd>().dollars(),
+            left_open_usd: money::left_open_usd(evidence),
             statuses: counted(
                 evidence.results.iter().map(|result| result.status.map_or("unread", Status::as_str)),
             ),
@@ -148,12 +160,16 @@ impl Report {
         );
         let _ = writeln!(
             text,
-            "  models asked  {} times ({}), {} repeats; {}; ${:.4} charged",
+            "  models asked  {} times ({}), {} repeats; {}",
             self.invocations,
             listed(&self.lanes),
             self.repeated_invocations,
             listed(&endings(&evidence.invocations)),
-            self.charged_usd
+        );
+        let _ = writeln!(
+            text,
+            "  money         ${:.4} charged, ${:.4} booked, ${:.4} still set aside",
+            self.charged_usd, self.booked_usd, self.left_open_usd
         );
         let _ = writeln!(text, "  ended by themselves and started again: {} processes", self.own_exits);
         let peaks = self.peak_rss_mib.iter().map(|(kind, mib)| format!("{kind} {mib:.0} MiB"));

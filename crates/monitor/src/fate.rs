@@ -1,7 +1,6 @@
 //! What becomes of a stuck message: a pure function of it.
 
 use jiff::Timestamp;
-use trilane_broker::lanes::SEAL;
 use trilane_broker::stuck::Stuck;
 use trilane_protocol::outcome::{TaskError, Timing};
 use trilane_protocol::task::Metadata;
@@ -52,25 +51,31 @@ struct Known {
     decision: Option<Decision>,
 }
 
-/// Decides what becomes of a stuck message. What names a task is believed where a classifier has sealed it: whoever else
-/// has put it there could name any.
+/// Decides what becomes of a stuck message. A worker's or a lane's message is believed where a classifier's seal is on
+/// it; an expired one was a classifier's too.
 pub(crate) fn of(stuck: &Stuck, trusted: &Trusted, now: Timestamp) -> Fate {
     let subject = &stuck.source.subject;
-    let (place, known) = match (subjects::lane_of(subject), subjects::agent_of(subject)) {
-        (Some(lane), _) => (lane.to_string(), on_a_lane(stuck, &lane, trusted, now)),
-        (None, Some(agent)) if subjects::is_return(subject) => {
-            (subjects::INTAKE.to_owned(), given_back(stuck, &agent, trusted, now))
-        }
-        (None, Some(agent)) => (subjects::INTAKE.to_owned(), Ok(published(stuck, agent))),
-        (None, None) if subject.starts_with("tasks.") => {
-            (subjects::INTAKE.to_owned(), Err("the subject's second token is no agent name".to_owned()))
-        }
-        (None, None) => return Fate::Leave,
+    let intake = || subjects::INTAKE.to_owned();
+    let (place, known) = if let Some(lane) = subjects::lane_of(subject) {
+        let known = sealed(&stuck.payload, stuck.seal(), &lane, trusted, now);
+        (lane.to_string(), known.map(|message| on_a_lane(message, stuck.place.deliveries)))
+    } else if let Some(agent) = subjects::agent_of(subject) {
+        let known = match subjects::is_return(subject) {
+            true => handed_back(stuck, &agent, trusted, now),
+            false => Ok(published(stuck, agent)),
+        };
+        (intake(), known)
+    } else if subject.starts_with("tasks.") {
+        (intake(), Err("the subject's second token is no agent name".to_owned()))
+    } else if let Some((agent, task_id)) = subjects::cancelled_task(subject) {
+        (intake(), Err(format!("cancel task `{task_id}` of agent `{agent}` again")))
+    } else {
+        return Fate::Leave;
     };
     match known {
         Ok(known) => Fate::Fail(Box::new(failure(stuck, place, known, now))),
         Err(reason) => {
-            let message = format!("{}; and nobody can be told, as it names no task: {reason}", cause(stuck));
+            let message = format!("{}. No task ends with this message: {reason}", cause(stuck));
             Fate::Bury { place, error: TaskError::new(MAX_DELIVERIES, message) }
         }
     }
@@ -79,36 +84,37 @@ pub(crate) fn of(stuck: &Stuck, trusted: &Trusted, now: Timestamp) -> Fate {
 /// The error code of a message that got stuck.
 pub(crate) const MAX_DELIVERIES: &str = "max_deliveries";
 
-fn on_a_lane(stuck: &Stuck, lane: &LaneName, trusted: &Trusted, now: Timestamp) -> Result<Known, String> {
-    let seal = stuck.header(SEAL).unwrap_or_default();
-    let LaneMessage { mut work, decision } = sealed(&stuck.payload, seal, lane, trusted, now)?;
-    work.spent.attempts =
-        work.spent.attempts.saturating_add(u32::try_from(stuck.deliveries).unwrap_or(u32::MAX));
-    Ok(Known::of_work(work, Some(decision)))
-}
-
-fn given_back(stuck: &Stuck, agent: &AgentName, trusted: &Trusted, now: Timestamp) -> Result<Known, String> {
-    let returned: Return = Encoding::Msgpack.decode(&stuck.payload).map_err(|error| error.to_string())?;
-    let message = sealed(&returned.message, &returned.seal, &returned.lane, trusted, now)?;
-    if message.work.agent != *agent {
-        return Err("the subject names another agent than the message".to_owned());
-    }
-    Ok(Known::of_work(message.work, None))
-}
-
-/// Here an old seal is as good as a new one: nothing is run.
 fn sealed(
     payload: &[u8],
-    seal: &str,
+    seal: Option<&str>,
     lane: &LaneName,
     trusted: &Trusted,
     now: Timestamp,
 ) -> Result<LaneMessage, String> {
-    match trusted.verify(Seal::read(seal).as_ref(), lane, payload, now) {
+    let seal = seal.and_then(Seal::read);
+    match trusted.verify(seal.as_ref(), lane, payload, now) {
         Ok(()) | Err(SealError::Expired) => {}
         Err(error) => return Err(error.to_string()),
     }
-    Encoding::Msgpack.decode(payload).map_err(|error| error.to_string())
+    let message: LaneMessage = Encoding::Msgpack.decode(payload).map_err(|error| error.to_string())?;
+    let is_its_own = message.decision.lane == *lane;
+    is_its_own.then_some(message).ok_or_else(|| "the message is for another lane".to_owned())
+}
+
+fn on_a_lane(message: LaneMessage, deliveries: u64) -> Known {
+    let LaneMessage { mut work, decision } = message;
+    work.spent.attempts = work.spent.attempts.saturating_add(u32::try_from(deliveries).unwrap_or(u32::MAX));
+    Known::of_work(work, decision)
+}
+
+/// What a worker has handed back and no classifier has taken. An answer in it stays in the dead letter.
+fn handed_back(stuck: &Stuck, agent: &AgentName, trusted: &Trusted, now: Timestamp) -> Result<Known, String> {
+    let returned: Return = Encoding::Msgpack.decode(&stuck.payload).map_err(|error| error.to_string())?;
+    let message = sealed(&returned.message, Some(&returned.seal), &returned.lane, trusted, now)?;
+    if message.work.agent != *agent {
+        return Err("the subject names another agent than the message".to_owned());
+    }
+    Ok(on_a_lane(message, returned.deliveries.into()))
 }
 
 /// A task that never left the intake. Where it does not read, its producer still looks for a result.
@@ -128,9 +134,9 @@ fn published(stuck: &Stuck, agent: AgentName) -> Known {
 }
 
 impl Known {
-    fn of_work(work: Work, decision: Option<Decision>) -> Self {
+    fn of_work(work: Work, decision: Decision) -> Self {
         let Work { agent, task_id, encoding, published_at, metadata, spent, .. } = work;
-        Self { agent, task_id, encoding, published_at, metadata, spent, decision }
+        Self { agent, task_id, encoding, published_at, metadata, spent, decision: Some(decision) }
     }
 }
 
@@ -167,7 +173,7 @@ fn cause(stuck: &Stuck) -> String {
     format!(
         "nobody concluded the message in {} deliveries, and the server makes no more of them; `trilane provision` \
          takes the bound (max_deliver) of consumer `{}` away",
-        stuck.deliveries, stuck.consumer
+        stuck.place.deliveries, stuck.place.consumer
     )
 }
 

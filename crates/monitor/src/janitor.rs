@@ -14,8 +14,9 @@ use trilane_broker::pull::Puller;
 use trilane_broker::results::Reported;
 use trilane_broker::stuck::{Advisory, Place, Stuck, StuckError};
 use trilane_broker::{Broker, Delivery};
+use trilane_protocol::alert::Alert;
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::{AgentName, TaskId};
+use trilane_protocol::{AgentName, TaskId, subjects};
 use trilane_service::Shutdown;
 use trilane_trust::Trusted;
 
@@ -105,17 +106,17 @@ impl Janitor {
             Fate::Fail(failure) => self.fail(stuck, &failure).await?,
             Fate::Bury { place, error } => self.bury(stuck, &place, None, error).await?,
             Fate::Leave => {
-                let (stream, sequence) = (&stuck.source.stream, stuck.source.sequence);
-                tracing::error!(
-                    stream,
-                    sequence,
-                    subject = stuck.source.subject,
-                    "a message is stuck, and this version does not know its kind; look at it with `nats stream get`"
+                let Place { stream, sequence, .. } = &stuck.place;
+                let message = format!(
+                    "message {sequence} of stream {stream} is stuck, and this version does not know its kind; look at \
+                     it with `nats stream get {stream} {sequence}`"
                 );
+                tracing::error!(stream, sequence, message);
+                self.alert(subjects::INTAKE, message).await;
                 return Ok(());
             }
         }
-        self.broker.remove_stuck(&stuck.source).await?;
+        self.broker.remove_stuck(&stuck.place).await?;
         Ok(())
     }
 
@@ -136,7 +137,8 @@ impl Janitor {
         let error = result.error.clone().unwrap_or_else(|| TaskError::new(fate::MAX_DELIVERIES, "stuck"));
         self.bury(stuck, place, task, error).await?;
         if self.broker.report(result, *encoding, stuck.traceparent()).await? == Reported::Stored {
-            tracing::warn!(task_id = %result.task_id, agent = %result.agent, place, stuck.deliveries, "a task was stuck in its queue and ends as failed");
+            let deliveries = stuck.place.deliveries;
+            tracing::warn!(task_id = %result.task_id, agent = %result.agent, place, deliveries, "a task was stuck in its queue and ends as failed");
             metrics::counter!("trilane_tasks_total", "lane" => place.clone(), "outcome" => result.status.as_str())
                 .increment(1);
         }
@@ -150,8 +152,14 @@ impl Janitor {
         task: Option<(&AgentName, &TaskId)>,
         error: TaskError,
     ) -> Result<(), NotNow> {
+        let message = error.message.clone();
         self.broker.bury_stuck(stuck, place, task, error).await?;
+        self.alert(place, message).await;
         metrics::counter!("trilane_dead_letters_total", "lane" => place.to_owned()).increment(1);
         Ok(())
+    }
+
+    async fn alert(&self, place: &str, message: String) {
+        self.broker.alert(&Alert::new(fate::MAX_DELIVERIES, place, message, Timestamp::now())).await;
     }
 }

@@ -194,7 +194,7 @@ impl Task {
     /// [`InvalidTask`] with the first field at fault.
     pub fn check(&self, limits: &TaskLimits) -> Result<(), InvalidTask> {
         self.check_request(limits)?;
-        self.check_numbers(limits)?;
+        self.check_numbers()?;
         self.check_tags(limits)?;
         self.generation().check("", limits)?;
         self.check_metadata(limits)?;
@@ -212,20 +212,15 @@ impl Task {
         }
     }
 
-    fn check_numbers(&self, limits: &TaskLimits) -> Result<(), InvalidTask> {
+    fn check_numbers(&self) -> Result<(), InvalidTask> {
         check_fraction("complexity", self.complexity)?;
         if self.max_cost_usd.is_some_and(|usd| !(usd.is_finite() && usd >= 0.0)) {
             return Err(InvalidTask::new("max_cost_usd", "expected dollars, 0 or more"));
         }
+        // How far ahead it may be is checked at the intake, where it is known when the task was published.
         match self.deadline {
             Some(Deadline::After(seconds)) if !(seconds.is_finite() && seconds > 0.0) => {
                 Err(InvalidTask::new("deadline", "expected more than 0 seconds from publish"))
-            }
-            Some(Deadline::After(seconds)) if seconds > limits.max_deadline_s as f64 => {
-                Err(InvalidTask::new(
-                    "deadline",
-                    format!("expected at most {} seconds (limits.max_deadline_s)", limits.max_deadline_s),
-                ))
             }
             _ => Ok(()),
         }?;

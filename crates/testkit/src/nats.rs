@@ -16,9 +16,6 @@ const BINARY_VARIABLE: &str = "TRILANE_NATS_SERVER";
 /// The server's configuration, inside its folder.
 const CONFIGURATION: &str = "nats.conf";
 
-/// What all streams of one test may claim together; hardly any of it is ever used.
-const MAX_FILE_STORE: &str = "256GB";
-
 /// A running server.
 #[derive(Debug)]
 pub struct NatsServer {
@@ -102,9 +99,14 @@ impl Drop for NatsServer {
     }
 }
 
-/// The room for streams is given, or the server takes it from what is free on the disk, and refuses bounds beyond that.
+/// Writes the configuration. The server takes a stream only where its bound fits the disk, though none is ever filled
+/// here, so it is told that there is room.
 fn write(store: &Path, configuration: &str) {
-    let text = format!("jetstream {{ max_file_store: {MAX_FILE_STORE} }}\n{configuration}");
+    let (opened, room) = ("jetstream {", "jetstream { max_file_store: 1TB\n");
+    let text = match configuration.contains(opened) {
+        true => configuration.replacen(opened, room, 1),
+        false => format!("{configuration}\n{room}}}\n"),
+    };
     std::fs::write(store.join(CONFIGURATION), text).expect("the folder can be written");
 }
 

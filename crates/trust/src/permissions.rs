@@ -196,7 +196,7 @@ fn monitor(lanes: &Lanes) -> Permissions {
     let mut permissions = observer();
     let api = Account::Core.api_prefix();
     permissions.may_consume(api, ADVISORIES, JANITOR);
-    for stream in [TASKS, RETURNS, LATER, LANE_LOCAL, LANE_CLOUD] {
+    for stream in [TASKS, RETURNS, LATER, CANCELS, LANE_LOCAL, LANE_CLOUD] {
         permissions.may_publish([
             format!("{api}.STREAM.MSG.GET.{stream}"),
             format!("{api}.STREAM.MSG.DELETE.{stream}"),

@@ -96,6 +96,17 @@ fn a_task_that_is_queued_is_not_lost_but_the_drill_has_not_ended() {
 }
 
 #[test]
+fn another_copy_of_an_answered_task_is_no_work_left() {
+    for (stream, sequence) in [(TASKS, 1_000), ("LANE_LOCAL", 7)] {
+        let queued = |evidence: &mut Evidence| {
+            let key = evidence.tasks[0].key.clone().filter(|_| stream != TASKS);
+            evidence.queued.push(Queued { key, source: (stream.to_owned(), sequence) });
+        };
+        assert_eq!(found(queued), []);
+    }
+}
+
+#[test]
 fn a_dead_letter_is_no_answer() {
     let buried = |evidence: &mut Evidence| {
         let key = remove_result(evidence, 0);
