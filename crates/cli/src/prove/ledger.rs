@@ -8,7 +8,8 @@ use trilane_protocol::ledger::{Amounts, Book, DayBook, LedgerEntry, LedgerEvent}
 use trilane_protocol::streams::LEDGER;
 use trilane_protocol::{AgentName, Usd};
 
-use super::audit::{Findings, Hop, Kind, place};
+use super::audit::Hop;
+use super::findings::{Findings, Kind, place};
 
 /// The ledger as far as it was read.
 #[derive(Debug, Default)]

@@ -1,10 +1,11 @@
 //! `trilane prove`: states with figures that no private task was offered to the cloud zone, and that the routing log is
 //! whole.
 //!
-//! [`walk`] reads the logs, [`audit`] holds them against each other, with [`chains`] and [`ledger`] as its parts.
+//! [`walk`] reads the logs, [`audit`] holds them against each other; [`chains`], [`ledger`] and [`findings`] are its parts.
 
 mod audit;
 mod chains;
+mod findings;
 mod ledger;
 mod walk;
 
@@ -15,7 +16,8 @@ use trilane_protocol::streams::{DEAD, RESULTS, ROUTES};
 use trilane_service::Config;
 use trilane_trust::Role;
 
-use self::audit::{Chain, Finding, Kind, Proof};
+use self::audit::{Chain, Proof};
+use self::findings::{Finding, Kind};
 use crate::length::parse_length;
 use crate::output::{self, print};
 

@@ -2,9 +2,10 @@
 
 use jiff::civil::date;
 use serde_json::{Value, json};
-use trilane_protocol::ledger::{Book, DayBook, LedgerEntry, LedgerEvent};
+use trilane_protocol::ledger::{Book, LedgerEntry, LedgerEvent};
 use trilane_protocol::{TaskId, Usd};
 
+use super::super::findings::MAX_FINDINGS;
 use super::*;
 
 /// The logs of a small fleet.
@@ -137,7 +138,7 @@ impl Logs {
         let before = self.ledger.last().map(|message| Encoding::Json.decode(&message.payload).unwrap());
         let mut book = before.map_or_else(Book::default, |entry: LedgerEntry| entry.book);
         let event: LedgerEvent = serde_json::from_value(event).unwrap();
-        let day = book.days.entry(date(1970, 1, 1)).or_insert_with(DayBook::default);
+        let day = book.days.entry(date(1970, 1, 1)).or_default();
         let nanos = |amount: Usd| i64::try_from(amount.nanos()).unwrap();
         let (settled, reserved) = match event {
             LedgerEvent::Reserved { amount } => (0, nanos(amount)),
