@@ -55,14 +55,14 @@ fn text(proof: &Proof) -> String {
         Chain::Whole => "the chain is whole",
         Chain::Broken => "the chain is BROKEN",
     };
-    [format!("{offered}; {chain}"), figures(proof), findings(proof)]
+    [format!("{offered}; {chain}"), figures_table(proof), findings_table(proof)]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join("\n\n")
 }
 
-fn figures(proof: &Proof) -> String {
+fn figures_table(proof: &Proof) -> String {
     let found = |kind: Kind, stream: &str| {
         let of_it = |finding: &&Finding| finding.kind == kind && finding.place.starts_with(stream);
         proof.findings.iter().filter(of_it).count()
@@ -92,7 +92,7 @@ fn figures(proof: &Proof) -> String {
     table.trim_fmt()
 }
 
-fn findings(proof: &Proof) -> String {
+fn findings_table(proof: &Proof) -> String {
     if proof.findings.is_empty() {
         return String::new();
     }
