@@ -206,7 +206,7 @@ async fn letters_are_discarded_by_number_or_after_a_yes() {
     fleet.run("other", json!({"promt": "x"})).await;
     fleet.run("other", json!({"prompt": "x", "model": "nobody"})).await;
     let (said, succeeded) = dead(&fleet, &["discard", "--agent", "other"]).await;
-    assert!(!succeeded && said.as_str().unwrap().contains("2 letters would be gone"), "{said}");
+    assert!(!succeeded && said.as_str().unwrap().contains("would be gone for good: 2"), "{said}");
     assert_eq!(count(&fleet).await, 3);
     let (discarded, _) = dead(&fleet, &["discard", "--code", "unknown_model", "--yes"]).await;
     assert_eq!(discarded["discarded"], json!([3]));

@@ -17,7 +17,7 @@ mod pipelines;
 mod privacy;
 mod processes;
 mod producer;
-mod proof;
+mod prove;
 mod providers;
 mod real_model;
 mod schedule;

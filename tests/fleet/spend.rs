@@ -14,7 +14,7 @@ use trilane_service::health::Readiness;
 use trilane_service::start::Started;
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
-use crate::processes::Process;
+use crate::processes::{Process, trilane};
 use crate::scripted_http::{Reply, Server};
 
 const AGENT: &str = "sample";
@@ -106,6 +106,11 @@ async fn a_failed_attempt_on_the_same_lane_stands_in_the_result() {
     assert_eq!((result.status, result.attempts), (Status::Done, 2), "{:?}", result.error);
     assert_costs(result.cost_usd, BOUND_USD + ANSWER_USD);
     assert_costs(total(&cloud.fleet).await.settled.dollars(), BOUND_USD + ANSWER_USD);
+    let output = trilane(&cloud.fleet, &["prove", "--json"]).await.unwrap();
+    let proof: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{proof}");
+    assert_eq!((&proof["ledger_entries"], &proof["ambiguous_calls"]), (&json!(4), &json!(1)));
+    assert_costs(proof["spent_usd"].as_f64().unwrap(), BOUND_USD + ANSWER_USD);
 }
 
 #[tokio::test(flavor = "multi_thread")]

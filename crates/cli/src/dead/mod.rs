@@ -157,7 +157,7 @@ async fn discard(
 ) -> anyhow::Result<()> {
     ensure!(
         yes || !chosen.sequences.is_empty(),
-        "{} letters would be gone for good; add `--yes` to do it",
+        "letters that would be gone for good: {}; add `--yes` to do it",
         sequences.len()
     );
     for sequence in sequences {
@@ -169,7 +169,7 @@ async fn discard(
     if json {
         return print_line(&serde_json::json!({ "discarded": sequences }).to_string());
     }
-    eprintln!("{} letters are gone", sequences.len());
+    eprintln!("letters that are gone: {}", sequences.len());
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub(crate) enum ReplayError {
     #[error("its subject names no valid agent; publish the task again on tasks.<agent>")]
     NoAgent,
     /// The payload is no task.
-    #[error("it does not read ({0}); mend the text of `dead show SEQ --payload` and publish it anew")]
+    #[error("mend what `dead show SEQ --payload` shows and publish it anew, for it does not read: {0}")]
     Unreadable(DecodeError),
     /// From a subject that holds no tasks.
     #[error("it came on `{0}`, where no tasks travel")]

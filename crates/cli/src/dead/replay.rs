@@ -18,6 +18,9 @@ use crate::output::{self, print};
 use crate::submit::publish::{Submission, publish};
 use crate::wait::Key;
 
+/// Characters of a reason in the table.
+const SHOWN_REASON: usize = 140;
+
 /// What became of one letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Line {
@@ -174,7 +177,7 @@ fn table(lines: &[Line]) -> String {
             line.agent.as_ref().map_or("-", AgentName::as_str).to_owned(),
             line.id.as_ref().map_or("-", TaskId::as_str).to_owned(),
             line.outcome.as_str().to_owned(),
-            line.reason.clone().unwrap_or_default(),
+            output::beginning(line.reason.as_deref().unwrap_or_default(), SHOWN_REASON),
         ]);
     }
     table.trim_fmt()

@@ -20,11 +20,9 @@ use trilane_protocol::{
 };
 
 use super::chains::Chains;
+use super::findings::{Finding, Findings, Kind, place};
 use super::ledger::Ledger;
 use crate::dead::is_security_refusal;
-
-/// Findings that are listed; further ones are counted.
-const MAX_FINDINGS: usize = 1_000;
 
 /// How far the clocks of classifiers and server may be apart.
 const CLOCK_ALLOWANCE: SignedDuration = SignedDuration::from_mins(2);
@@ -51,6 +49,8 @@ pub(super) struct Rules<V> {
     pub(super) since: Option<Timestamp>,
     /// How far the routing log reached before anything was read.
     pub(super) reach: Reach,
+    /// The last sequence of the ledger then.
+    pub(super) ledger_reached: u64,
     /// Whether age or size explain that its beginning is gone.
     pub(super) has_let_go: bool,
     /// How long after its decision a call may be made at most.
@@ -82,103 +82,6 @@ pub(super) enum Chain {
     #[default]
     Whole,
     Broken,
-}
-
-/// Something that is not as it should be, or that the operator should know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
-    pub(super) kind: Kind,
-    /// Stream and sequence.
-    #[serde(rename = "where")]
-    pub(super) place: String,
-    pub(super) message: String,
-}
-
-/// What a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    /// A private task was offered to the cloud zone.
-    PrivateOnCloud,
-    /// A segment whose signature does not hold.
-    Altered,
-    /// Segments, or messages of the ledger, that are gone.
-    Missing,
-    /// A segment that does not stand where it belongs.
-    OutOfOrder,
-    /// A segment that does not name the one before.
-    BrokenLink,
-    /// A message that does not read.
-    Unreadable,
-    /// A message under a subject that is not its own.
-    Misplaced,
-    /// A result, or a call that was paid for, without its record in the routing log.
-    NoRecord,
-    /// An answer without a decision.
-    NoDecision,
-    /// A book that does not add up.
-    WrongBook,
-    /// An attempt to get round the trust boundary that was refused. It does not fail the proof.
-    Refused,
-    /// How many findings are not listed.
-    More,
-}
-
-impl Kind {
-    /// Whether the routing log is not whole because of it.
-    fn breaks_chain(self) -> bool {
-        matches!(self, Self::Altered | Self::Missing | Self::OutOfOrder | Self::BrokenLink | Self::Misplaced)
-    }
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::PrivateOnCloud => "private_on_cloud",
-            Self::Altered => "altered",
-            Self::Missing => "missing",
-            Self::OutOfOrder => "out_of_order",
-            Self::BrokenLink => "broken_link",
-            Self::Unreadable => "unreadable",
-            Self::Misplaced => "misplaced",
-            Self::NoRecord => "no_record",
-            Self::NoDecision => "no_decision",
-            Self::WrongBook => "wrong_book",
-            Self::Refused => "refused",
-            Self::More => "more",
-        }
-    }
-}
-
-/// The findings so far.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    listed: Vec<Finding>,
-    left_out: u64,
-    /// Whether any of them is of the routing log and breaks it, listed or not.
-    is_chain_broken: bool,
-    is_any_harmful: bool,
-}
-
-impl Findings {
-    pub(super) fn add(&mut self, kind: Kind, place: impl Into<String>, message: impl Into<String>) {
-        let place = place.into();
-        self.is_chain_broken |= kind.breaks_chain() && place.starts_with(ROUTES);
-        self.is_any_harmful |= kind != Kind::Refused;
-        if self.listed.len() == MAX_FINDINGS {
-            self.left_out += 1;
-            return;
-        }
-        self.listed.push(Finding { kind, place, message: message.into() });
-    }
-
-    fn listed(mut self) -> Vec<Finding> {
-        if self.left_out > 0 {
-            // What is left out must not turn a failed proof into one that holds.
-            let kind = if self.is_any_harmful { Kind::More } else { Kind::Refused };
-            let message = format!("{} more findings are not listed", self.left_out);
-            self.listed.push(Finding { kind, place: "-".into(), message });
-        }
-        self.listed
-    }
 }
 
 /// One hop of a task.
@@ -315,6 +218,7 @@ impl<V: Fn(&str, &[u8]) -> bool> Audit<V> {
     pub(super) fn conclude(mut self) -> Proof {
         let Reach { first_sequence, last_sequence, .. } = self.rules.reach;
         self.chains.end(last_sequence, &mut self.findings);
+        self.ledger.end(self.rules.ledger_reached, self.rules.since.is_some(), &mut self.findings);
         let kept_since = self.chains.first_stored_at(first_sequence).filter(|_| self.rules.has_let_go);
         let mut lost: Vec<Needed> = self.decisions.into_values().chain(self.calls.into_values()).collect();
         // What has gone with its age can be rested on no more.
@@ -365,11 +269,6 @@ impl Proof {
     pub(super) fn holds(&self) -> bool {
         self.findings.iter().all(|finding| finding.kind == Kind::Refused)
     }
-}
-
-/// How a message is named.
-pub(super) fn place(stream: &str, sequence: u64) -> String {
-    format!("{stream} {sequence}")
 }
 
 fn is_private(decision: &Decision) -> bool {

@@ -7,7 +7,8 @@ use trilane_protocol::chain::{self, RouteSegment};
 use trilane_protocol::streams::ROUTES;
 use trilane_protocol::subjects;
 
-use super::audit::{Findings, Kind, Stored, place};
+use super::audit::Stored;
+use super::findings::{Findings, Kind, place};
 
 /// The chains as far as they were read.
 #[derive(Debug)]

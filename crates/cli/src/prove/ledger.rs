@@ -8,7 +8,8 @@ use trilane_protocol::ledger::{Amounts, Book, DayBook, LedgerEntry, LedgerEvent}
 use trilane_protocol::streams::LEDGER;
 use trilane_protocol::{AgentName, Usd};
 
-use super::audit::{Findings, Hop, Kind, place};
+use super::audit::Hop;
+use super::findings::{Findings, Kind, place};
 
 /// The ledger as far as it was read.
 #[derive(Debug, Default)]
@@ -52,6 +53,16 @@ impl Ledger {
         }
         self.last = Some((sequence, entry.book));
         ((entry.agent, entry.task_id, entry.hop), entry.at)
+    }
+
+    /// Ends with the sequence that the stream had reached when reading began. Of a window, nothing need be there.
+    pub(super) fn end(&self, reached: u64, is_window: bool, findings: &mut Findings) {
+        let last = self.last.as_ref().map(|(sequence, _)| *sequence);
+        let last = last.unwrap_or(if is_window { reached } else { 0 });
+        if reached > last {
+            let message = format!("{} entries were taken out of the stream", reached - last);
+            findings.add(Kind::Missing, format!("{LEDGER} {} to {reached}", last + 1), message);
+        }
     }
 
     /// Dollars that the entries have spent.

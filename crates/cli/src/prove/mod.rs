@@ -1,10 +1,11 @@
 //! `trilane prove`: states with figures that no private task was offered to the cloud zone, and that the routing log is
 //! whole.
 //!
-//! [`walk`] reads the logs, [`audit`] holds them against each other, with [`chains`] and [`ledger`] as its parts.
+//! [`walk`] reads the logs, [`audit`] holds them against each other; [`chains`], [`ledger`] and [`findings`] are its parts.
 
 mod audit;
 mod chains;
+mod findings;
 mod ledger;
 mod walk;
 
@@ -15,7 +16,8 @@ use trilane_protocol::streams::{DEAD, RESULTS, ROUTES};
 use trilane_service::Config;
 use trilane_trust::Role;
 
-use self::audit::{Chain, Finding, Kind, Proof};
+use self::audit::{Chain, Proof};
+use self::findings::{Finding, Kind};
 use crate::length::parse_length;
 use crate::output::{self, print};
 
@@ -53,14 +55,14 @@ fn text(proof: &Proof) -> String {
         Chain::Whole => "the chain is whole",
         Chain::Broken => "the chain is BROKEN",
     };
-    [format!("{offered}; {chain}"), figures(proof), findings(proof)]
+    [format!("{offered}; {chain}"), figures_table(proof), findings_table(proof)]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join("\n\n")
 }
 
-fn figures(proof: &Proof) -> String {
+fn figures_table(proof: &Proof) -> String {
     let found = |kind: Kind, stream: &str| {
         let of_it = |finding: &&Finding| finding.kind == kind && finding.place.starts_with(stream);
         proof.findings.iter().filter(of_it).count()
@@ -90,7 +92,7 @@ fn figures(proof: &Proof) -> String {
     table.trim_fmt()
 }
 
-fn findings(proof: &Proof) -> String {
+fn findings_table(proof: &Proof) -> String {
     if proof.findings.is_empty() {
         return String::new();
     }

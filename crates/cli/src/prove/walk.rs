@@ -39,6 +39,7 @@ pub(super) async fn proof(
         cloud_lanes: zones.filter(|(_, zone)| *zone == Zone::Cloud).map(|(lane, _)| lane).collect(),
         since,
         reach,
+        ledger_reached: broker.reach(Log::Ledger).await?.last_sequence,
         has_let_go: may_have_let_go(&reach, &config.streams, now),
         longest_wait: Duration::from_secs(config.security.seal_valid_s),
     });

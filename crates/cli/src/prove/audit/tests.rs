@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use trilane_protocol::ledger::{Book, LedgerEntry, LedgerEvent};
 use trilane_protocol::{TaskId, Usd};
 
+use super::super::findings::MAX_FINDINGS;
 use super::*;
 
 /// The logs of a small fleet.
@@ -14,8 +15,9 @@ struct Logs {
     results: Vec<Message>,
     ledger: Vec<Message>,
     letters: Vec<Message>,
-    /// How far the routing log ever reached.
+    /// How far the routing log and the ledger ever reached.
     reached: u64,
+    ledger_reached: u64,
 }
 
 #[derive(Clone)]
@@ -156,6 +158,7 @@ impl Logs {
         });
         let sequence = self.ledger.len() as u64 + 1;
         let (subject, payload) = (format!("spend.a.{task_id}"), entry.to_string().into_bytes());
+        self.ledger_reached = self.ledger_reached.max(sequence);
         self.ledger.push(Message { sequence, stored_at: at(second), subject, payload, seal: None });
     }
 
@@ -181,8 +184,9 @@ impl Logs {
             cloud_lanes: ["cloud".parse().unwrap()].into(),
             since,
             reach: Reach { first_sequence, last_sequence: self.reached, bytes: 0, created_at: at(0) },
+            ledger_reached: self.ledger_reached,
             has_let_go,
-            longest_wait: Duration::from_secs(60),
+            longest_wait: Duration::from_secs(120),
         });
         let is_newer = |start: Option<Timestamp>| {
             move |message: &&Message| start.is_none_or(|start| message.stored_at >= start)
@@ -390,6 +394,12 @@ fn books_that_do_not_add_up_are_named() {
     };
     assert_eq!(found(&gone.proof()), [(Kind::Missing, "LEDGER 3")]);
     assert_eq!(gone.proof().chain, Chain::Whole, "the routing log is not concerned");
+    let mut cut = Logs::whole();
+    cut.ledger.truncate(2);
+    assert_eq!(found(&cut.proof()), [(Kind::Missing, "LEDGER 3 to 4")]);
+    cut.ledger.clear();
+    assert_eq!(found(&cut.proof()), [(Kind::Missing, "LEDGER 1 to 4")]);
+    assert_eq!(found(&cut.proof_of(Some(at(590)), false)), [], "nothing of it in the window");
 }
 
 #[test]
@@ -432,14 +442,26 @@ fn what_does_not_read_is_named_without_its_text() {
 #[test]
 fn a_window_counts_what_is_newer_and_looks_back_where_something_rests_on_it() {
     let mut logs = Logs::whole();
-    // Decided before the window, ended in it.
-    logs.results[3].stored_at = at(450);
-    let proof = logs.proof_of(Some(at(350)), false);
+    // Decided long before the window, ended in it.
+    logs.results[3].stored_at = at(500);
+    let proof = logs.proof_of(Some(at(450)), false);
     assert_eq!(found(&proof), []);
-    assert_eq!((proof.segments, proof.records, proof.results, proof.ledger_entries), (2, 2, 3, 2));
+    assert_eq!((proof.segments, proof.records, proof.results, proof.ledger_entries), (1, 1, 2, 2));
     logs.routes.remove(3);
-    let proof = logs.proof_of(Some(at(350)), false);
+    let proof = logs.proof_of(Some(at(450)), false);
     assert!(found(&proof).contains(&(Kind::NoRecord, "RESULTS 4")), "{:?}", proof.findings);
+}
+
+#[test]
+fn a_call_is_looked_for_as_far_back_as_its_task_may_have_waited() {
+    let mut logs = Logs::whole();
+    for message in &mut logs.ledger[2..] {
+        message.stored_at = at(680);
+        let text = String::from_utf8(message.payload.clone()).unwrap();
+        message.payload = text.replace(&at(502).to_string(), &at(680).to_string()).into_bytes();
+    }
+    logs.results.truncate(5);
+    assert_eq!(found(&logs.proof_of(Some(at(670)), false)), []);
 }
 
 #[test]
