@@ -17,6 +17,10 @@ const OLDEST_SERVER: (i64, i64, i64) = (2, 12, 0);
 /// Publishes that may wait for their acknowledgement at once, all of this process together.
 const MAX_UNCONFIRMED_PUBLISHES: usize = 4_096;
 
+/// Between two signs of life on a quiet connection; without an answer to two of them it is given up. One that is open at
+/// this end only would else go unnoticed for minutes.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Longest delay between two tries to connect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(4);
 
@@ -202,6 +206,7 @@ fn options(nats: &Nats, role: &Role, seed: Option<String>, name: &str, refusals:
         .name(name)
         .custom_inbox_prefix(inbox)
         .connection_timeout(Duration::from_secs(nats.connect_timeout_s))
+        .ping_interval(PING_INTERVAL)
         .max_reconnects(None)
         .reconnect_delay_callback(|attempts| {
             let delay = Duration::from_millis(100 * 2_u64.saturating_pow(attempts.min(10) as u32));
