@@ -130,7 +130,7 @@ impl Broker {
         let account = if has_accounts { role.account() } else { Account::Core };
         let context = ContextBuilder::new()
             .api_prefix(account.api_prefix())
-            .ack_timeout(Duration::from_secs(nats.publish_timeout_s))
+            .timeout(Duration::from_secs(nats.publish_timeout_s))
             .max_ack_inflight(MAX_UNCONFIRMED_PUBLISHES)
             .build(client.clone());
         Ok(Self { client, context, refusals })

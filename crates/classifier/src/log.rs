@@ -21,6 +21,9 @@ const MAX_RECORDS: usize = 64;
 /// Decisions that may wait for the next segment; a classifier's window is what bounds them before that.
 const MAX_WAITING: usize = 1_024;
 
+/// Times that another's segment is seen in the place of the next one before a new chain is begun.
+const MAX_STRANGERS: u32 = 8;
+
 /// Delay before a segment that was not confirmed is sent again.
 const RESEND_DELAY: Duration = Duration::from_millis(500);
 
@@ -91,6 +94,7 @@ impl Writer {
 
     /// Tries until the segment is stored: what follows must name it.
     async fn write(&mut self, records: Vec<RouteRecord>) {
+        let mut strangers = 0;
         loop {
             let segment = RouteSegment {
                 chain: self.chain.clone(),
@@ -106,6 +110,8 @@ impl Writer {
                     self.after = sequence;
                     return;
                 }
+                // In a cluster the answer may come from a server that lags behind.
+                Err(PublishError::NotFirst { .. }) if strangers < MAX_STRANGERS => strangers += 1,
                 // Somebody else writes under this name; what he writes is not signed, and `trilane prove` names it.
                 Err(PublishError::NotFirst { .. }) => self.start_anew(),
                 Err(error) => tracing::warn!(%error, "the routing log is not written yet; trying again"),
