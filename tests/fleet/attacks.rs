@@ -222,6 +222,39 @@ fn by_a_producer(another: &str) -> Vec<Attempt> {
     attempts
 }
 
+/// Those who look, and the monitor.
+fn by_an_operator() -> Vec<Attempt> {
+    let mut attempts = on_the_core("$JS.API");
+    for stream in ["TASKS", "RETURNS", "RETURNS_CLOUD", "LATER", "LANE_LOCAL", "LANE_CLOUD", "KV_pipelines"] {
+        attempts.extend([
+            publish(format!("CORE.API.CONSUMER.CREATE.{stream}"), "{\"config\":{}}"),
+            publish(format!("CORE.API.CONSUMER.CREATE.{stream}.spy"), "{\"config\":{}}"),
+            publish(format!("CORE.API.CONSUMER.DURABLE.CREATE.{stream}.spy"), "{\"config\":{}}"),
+            publish(format!("CORE.API.CONSUMER.MSG.NEXT.{stream}.classify"), "1"),
+            publish(format!("CORE.API.DIRECT.GET.{stream}"), "{\"seq\":1}"),
+            publish(format!("CORE.API.STREAM.PURGE.{stream}"), ""),
+            publish(format!("CORE.API.STREAM.DELETE.{stream}"), ""),
+        ]);
+    }
+    attempts.extend([
+        publish("tasks.sample", ""),
+        publish("cancel.sample.1", ""),
+        publish("lane.cloud.normal", ""),
+        publish("route.x", ""),
+        publish("spend.a.1", ""),
+        publish("reroute.a", ""),
+        publish("return.a", ""),
+        publish("later.TASKS-1", ""),
+        publish("$KV.workers.local.x", ""),
+        hear(">"),
+        hear("tasks.*"),
+        hear("lane.>"),
+        hear("_INBOX_ROLE.>"),
+        hear("_INBOX_ROLE.classifier.>"),
+    ]);
+    attempts
+}
+
 fn by_a_local_worker() -> Vec<Attempt> {
     let subjects = [
         "tasks.sample",
@@ -233,6 +266,10 @@ fn by_a_local_worker() -> Vec<Attempt> {
         "spend.sample.1",
         "later.TASKS-1",
         "cancelled.00",
+        "return.sample",
+        "CORE.API.STREAM.MSG.GET.TASKS",
+        "CORE.API.CONSUMER.CREATE.LANE_CLOUD.spy",
+        "CORE.API.CONSUMER.MSG.NEXT.LANE_CLOUD.cloud_normal",
         "$JS.API.STREAM.MSG.GET.TASKS",
         "$JS.API.CONSUMER.CREATE.LANE_CLOUD.spy",
         "$JS.API.CONSUMER.MSG.NEXT.LANE_CLOUD.cloud_normal",
@@ -279,12 +316,13 @@ async fn a_cloud_worker_s_key_reaches_nothing_but_its_own_lane() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_producer_s_key_is_for_one_agent() {
-    let fleet = fleet().await;
+    let mut fleet = fleet().await;
     let agent = |name: &str| AgentName::new(name).unwrap();
     for name in ["marketing", "sales"] {
         fleet.keys.add_agent(&agent(name), &fleet.config.zones(), true).unwrap();
     }
-    fleet.server.reload(&std::fs::read_to_string(fleet.keys.accounts_file()).unwrap());
+    let accounts = std::fs::read_to_string(fleet.keys.accounts_file()).unwrap();
+    fleet.server.restart_with(&accounts).await;
     let role = Role::Agent(agent("marketing"));
     let url = &fleet.config.nats.url;
     eventually("the server knows the new key", || async {
@@ -323,31 +361,107 @@ async fn a_local_worker_s_key_neither_chooses_lanes_nor_reaches_the_cloud_s() {
     assert_eq!(attacker.try_all(&by_a_local_worker()).await, [""; 0]);
 }
 
-/// The server publishes an answer wherever a request says. Inside its own account that does no harm.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_cannot_be_aimed_at_the_core() {
+async fn those_who_look_change_nothing() {
     let fleet = fleet().await;
     let url = &fleet.config.nats.url;
-    let messages = async |stream: &str| {
-        fleet.nats.get_stream(stream).await.unwrap().get_info().await.unwrap().state.last_sequence
-    };
-    let before = (messages("LANE_LOCAL").await, messages("RESULTS").await, messages("TASKS").await);
+    let observer = Attacker::new(url, &fleet.keys, Some(&Role::Observer)).await;
+    let mut attempts = by_an_operator();
+    attempts.extend([publish("result.a.1", ""), publish("dead.intake", ""), publish("alert.a.b", "")]);
+    attempts.push(publish("CORE.API.STREAM.MSG.GET.TASKS", "{\"seq\":1}"));
+    // The routing log it may hear.
+    attempts.retain(|attempt| attempt.describe() != "subscribe to route.>");
+    assert_eq!(observer.try_all(&attempts).await, [""; 0]);
+    let monitor = Attacker::new(url, &fleet.keys, Some(&Role::Monitor)).await;
+    let its_own = ["publish on result.other.1 {}", "publish on dead.local-fast {}", "subscribe to route.>"];
+    let attempts: Vec<Attempt> = by_an_operator()
+        .into_iter()
+        .filter(|attempt| !its_own.contains(&attempt.describe().as_str()))
+        .collect();
+    assert_eq!(monitor.try_all(&attempts).await, [""; 0]);
+}
 
-    let cloud = Attacker::new(url, &fleet.keys, Some(&Role::CloudWorker)).await;
-    for reply in ["lane.local-fast.normal", "result.other.1"] {
-        let next = "CORE.API.CONSUMER.MSG.NEXT.LANE_CLOUD.cloud_normal";
-        cloud.client.publish_with_reply(next, reply, "{\"batch\":1,\"no_wait\":true}".into()).await.unwrap();
-        cloud.client.publish_with_reply("return.sample", reply, "x".into()).await.unwrap();
+/// The server publishes an answer wherever a request says, and asks for no permission. Outside the core that reaches
+/// nobody: no lane, no result, no ledger, no other agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_cannot_be_aimed_at_another_account() {
+    let mut fleet = fleet().await;
+    let (mallory, victim) = (AgentName::new("mallory").unwrap(), AgentName::new("victim").unwrap());
+    for agent in [&mallory, &victim] {
+        fleet.keys.add_agent(agent, &fleet.config.zones(), true).unwrap();
     }
-    cloud.client.flush().await.unwrap();
-    let anonymous = Attacker::new(url, &fleet.keys, None).await;
-    for reply in ["lane.local-fast.normal", "result.other.1"] {
-        anonymous.client.publish_with_reply("tasks.me", reply, "{\"prompt\":\"x\"}".into()).await.unwrap();
+    let accounts = std::fs::read_to_string(fleet.keys.accounts_file()).unwrap();
+    fleet.server.restart_with(&accounts).await;
+    let url = &fleet.config.nats.url;
+    let role = Role::Agent(victim);
+    eventually("the server knows the new keys", || async {
+        let seed = fleet.keys.user_seed(&role).unwrap().unwrap();
+        ConnectOptions::with_nkey(seed).connect(url).await.ok()
+    })
+    .await;
+    let victim = Attacker::new(url, &fleet.keys, Some(&role)).await;
+    let mut heard = victim.client.subscribe("results.victim.*").await.unwrap();
+    victim.client.flush().await.unwrap();
+    let messages = async || {
+        let mut counts = Vec::new();
+        for stream in ["LANE_LOCAL", "LANE_CLOUD", "RESULTS", "ROUTES", "LEDGER", "LATER", "CANCELLED"] {
+            let stream = fleet.nats.get_stream(stream).await.unwrap();
+            counts.push(stream.get_info().await.unwrap().state.last_sequence);
+        }
+        counts
+    };
+    let before = messages().await;
+    let replies = [
+        "lane.cloud.normal",
+        "lane.local-fast.normal",
+        "result.victim.1",
+        "results.victim.1",
+        "route.x",
+        "spend.a.1",
+        "cancelled.00",
+        "later.x",
+        "_INBOX_AGENT.victim.x",
+    ];
+    let requests = [
+        (
+            Some(Role::CloudWorker),
+            "CORE.API.CONSUMER.MSG.NEXT.LANE_CLOUD.cloud_normal",
+            "{\"batch\":1,\"no_wait\":true}",
+        ),
+        (Some(Role::CloudWorker), "return.sample", "x"),
+        (
+            Some(Role::LocalWorker),
+            "CORE.API.CONSUMER.MSG.NEXT.LANE_LOCAL.local-deep_normal",
+            "{\"batch\":1,\"no_wait\":true}",
+        ),
+        (Some(Role::LocalWorker), "CORE.API.DIRECT.GET.RESULTS.result.sample.1", ""),
+        (Some(Role::Observer), "CORE.API.DIRECT.GET.RESULTS.result.sample.1", ""),
+        (Some(Role::Observer), "CORE.API.STREAM.INFO.TASKS", ""),
+        (Some(Role::Monitor), "CORE.API.STREAM.MSG.GET.TASKS", "{\"seq\":4}"),
+        (Some(Role::Producer), "tasks.sample", "{\"prompt\":\"x\"}"),
+        (Some(Role::Agent(mallory)), "tasks.mallory", "{\"prompt\":\"x\"}"),
+        (None, "CORE.API.DIRECT.GET.RESULTS.result.sample.1", ""),
+    ];
+    for (role, request, payload) in requests {
+        let attacker = Attacker::new(url, &fleet.keys, role.as_ref()).await;
+        for reply in replies {
+            attacker.client.publish_with_reply(request, reply, payload.into()).await.unwrap();
+        }
+        attacker.client.flush().await.unwrap();
     }
-    eventually("both tasks are stored", || async { (messages("TASKS").await == before.2 + 2).then_some(()) })
+    for (stream, stored) in [("TASKS", 2 * replies.len() as u64), ("RETURNS_CLOUD", replies.len() as u64)] {
+        let stream = fleet.nats.get_stream(stream).await.unwrap();
+        eventually("what may be published is stored", || async {
+            (stream.get_info().await.unwrap().state.last_sequence >= stored).then_some(())
+        })
         .await;
-    eventually("both returns are stored", || async { (messages("RETURNS").await == 2).then_some(()) }).await;
-    assert_eq!((messages("LANE_LOCAL").await, messages("RESULTS").await), (before.0, before.1));
+    }
+    assert_eq!(messages().await, before);
+    victim.client.flush().await.unwrap();
+    assert!(
+        tokio::time::timeout(std::time::Duration::ZERO, heard.next()).await.is_err(),
+        "nothing was heard"
+    );
 }
 
 /// The suite itself: with one permission too many it must not pass.
@@ -359,7 +473,7 @@ async fn a_loosened_permission_is_noticed() {
     keys.init(&lanes, true).unwrap();
     let accounts = std::fs::read_to_string(keys.accounts_file()).unwrap();
     let cloud = Permissions::of(&Role::CloudWorker, &lanes);
-    let anchor = format!("\"{}\"", cloud.publish[0]);
+    let anchor = format!("publish: {{ allow: [\"{}\"", cloud.publish[0]);
     for (loosened, caught) in [
         ("CORE.API.STREAM.MSG.GET.*", "publish on CORE.API.STREAM.MSG.GET.TASKS {\"seq\":1}"),
         ("result.*.*", "publish on result.other.1 {}"),

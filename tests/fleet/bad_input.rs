@@ -159,7 +159,10 @@ async fn a_payload_that_no_dead_letter_can_hold_ends_all_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stream_s_own_ids_and_far_deadlines_are_refused() {
     let fleet = FleetBuilder::new().start().await;
-    let result = fleet.run("sample", json!({"id": "17", "prompt": "x"})).await;
+    // Not under the id that it wants, which may be another task's.
+    let sequence =
+        fleet.submit_bytes("sample", json!({"id": "17", "prompt": "x"}).to_string().into_bytes()).await;
+    let result = fleet.result("sample", &TaskId::new(sequence.to_string()).unwrap()).await;
     assert!(result.error.unwrap().message.contains("digits alone"));
     for far in [json!("2099-01-01T00:00:00Z"), json!(604_900), json!(1e300)] {
         let result = fleet.run("sample", json!({"prompt": "x", "deadline": far})).await;

@@ -342,7 +342,7 @@ async fn nothing_leaves_its_queue_before_letter_and_result_are_stored() {
 async fn a_task_that_has_its_result_is_only_cleaned_up() {
     let fleet = FleetBuilder::new().config(ADVISORIES_ONLY).classifiers(0).start().await;
     let id = fleet.submit("sample", json!({"id": "mine", "prompt": "x"})).await;
-    let done = done("mine", jiff::Timestamp::now());
+    let done = done("mine", Some(1));
     fleet.broker.report(&done, Encoding::Json, None).await.unwrap();
     get_stuck(&fleet, TASKS, CLASSIFY, 1).await;
     let _monitor = monitor(&fleet).await;
@@ -354,7 +354,7 @@ async fn a_task_that_has_its_result_is_only_cleaned_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_task_under_a_used_id_is_buried_as_such() {
     let fleet = FleetBuilder::new().config(ADVISORIES_ONLY).classifiers(0).start().await;
-    let done = done("mine", "2020-01-01T00:00:00Z".parse().unwrap());
+    let done = done("mine", Some(99));
     fleet.broker.report(&done, Encoding::Json, None).await.unwrap();
     fleet.submit("sample", json!({"id": "mine", "prompt": "x"})).await;
     get_stuck(&fleet, TASKS, CLASSIFY, 1).await;
@@ -410,10 +410,11 @@ async fn a_monitor_drains_when_it_is_told_to() {
     (&mut monitor.1).await.unwrap();
 }
 
-fn done(id: &str, finished_at: jiff::Timestamp) -> TaskResult {
+fn done(id: &str, task_seq: Option<u64>) -> TaskResult {
     TaskResult {
         task_id: id.parse().unwrap(),
         agent: "sample".parse().unwrap(),
+        task_seq,
         status: Status::Done,
         text: Some("answer".into()),
         finish: None,
@@ -426,6 +427,6 @@ fn done(id: &str, finished_at: jiff::Timestamp) -> TaskResult {
         attempts: 1,
         decision: None,
         metadata: trilane_protocol::task::Metadata::new(),
-        finished_at,
+        finished_at: jiff::Timestamp::now(),
     }
 }

@@ -70,10 +70,11 @@ fn texts(output: &Output) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn producers_wait_for_answers_with_their_own_rights() {
-    let fleet = FleetBuilder::new().start().await;
+    let mut fleet = FleetBuilder::new().start().await;
     let url = &fleet.config.nats.url;
     fleet.keys.add_agent(&"ops".parse().unwrap(), &fleet.config.zones(), true).unwrap();
-    fleet.server.reload(&std::fs::read_to_string(fleet.keys.accounts_file()).unwrap());
+    let accounts = std::fs::read_to_string(fleet.keys.accounts_file()).unwrap();
+    fleet.server.restart_with(&accounts).await;
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("trilane.toml");
     std::fs::write(&file, "[security]\nagent = \"ops\"\n").unwrap();

@@ -91,21 +91,26 @@ impl Broker {
         self.publish(lane_message(route.message(), Zone::Cloud, sealing, traceparent)).await
     }
 
-    /// Hands a lane message back to the classifier. `key` says which ending of which task it is, so that a repetition
+    /// Hands a lane message of a zone back to the classifier. `key` says which ending of which task it is, so that a repetition
     /// is stored once.
     ///
     /// # Errors
     /// [`PublishError::Full`] where too much was handed back already; the message stays where it was.
     pub async fn hand_in(
         &self,
+        zone: Zone,
         agent: &AgentName,
         key: &str,
         returned: &Return,
         traceparent: Option<&str>,
     ) -> Result<Stored, PublishError> {
-        let (kind, subject) = match returned.ending {
-            Ending::Reroute { .. } => ("reroute", subjects::reroute(agent)),
-            Ending::Ended { .. } | Ending::Refused { .. } => ("return", subjects::returned(agent)),
+        let kind = match returned.ending {
+            Ending::Reroute { .. } => "reroute",
+            Ending::Ended { .. } | Ending::Refused { .. } => "return",
+        };
+        let subject = match zone {
+            Zone::Local => subjects::reroute(agent),
+            Zone::Cloud => subjects::returned(agent),
         };
         let message = Outgoing {
             message_id: Some(format!("{kind}.{key}")),
@@ -117,16 +122,10 @@ impl Broker {
 }
 
 /// The same work on the same hop is the same message, however often its publish is repeated. Two runs of one step may
-/// end differently and leave two steps on the same hop, so the step counts too.
-fn hop_key(work: &Work) -> String {
+/// end differently and leave two steps on the same hop, so the step counts too; and two tasks of one id are two.
+pub fn hop_key(work: &Work) -> String {
     let step = work.step.as_ref().map_or(0, |step| step.index);
-    format!("{}.{}.{}.{step}", work.agent, work.task_id, work.hop)
-}
-
-/// Names what becomes of a piece of work. With the task's sequence, or the answer of one task would pass for another's
-/// of the same id.
-pub fn return_key(work: &Work) -> String {
-    format!("{}.{}", hop_key(work), work.task_seq)
+    format!("{}.{}.{}.{step}.{}", work.agent, work.task_id, work.hop, work.task_seq)
 }
 
 /// Both ends of the wire check the zone: the types above, and here the decision itself.

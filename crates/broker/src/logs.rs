@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use trilane_protocol::streams::{DEAD, LEDGER, RESULTS, ROUTES};
+use trilane_protocol::streams::{DEAD, LEDGER, RESULTS, ROUTES, WORKERS_STREAM};
 use trilane_protocol::{DecodeError, Encoding};
 
 use crate::connect::Broker;
@@ -29,6 +29,8 @@ pub enum Log {
     Ledger,
     /// What ended without an answer.
     Dead,
+    /// The last sign of life of each worker.
+    Workers,
 }
 
 impl Log {
@@ -39,6 +41,7 @@ impl Log {
             Self::Routes => ROUTES,
             Self::Ledger => LEDGER,
             Self::Dead => DEAD,
+            Self::Workers => WORKERS_STREAM,
         }
     }
 }

@@ -16,7 +16,8 @@ use trilane_protocol::{LaneName, Zone};
 use crate::connect::Broker;
 use crate::delivery::Delivery;
 use crate::topology::{
-    self, ADVISORIES, CANCEL, CANCELS, CLASSIFY, DUE, JANITOR, LATER, RETURNS, TAKE_BACK, TASKS,
+    self, ADVISORIES, CANCEL, CANCELS, CLASSIFY, DUE, JANITOR, LATER, RETURNS, RETURNS_CLOUD, TAKE_BACK,
+    TASKS,
 };
 
 /// How long a pull on an empty queue waits before it is renewed.
@@ -67,7 +68,9 @@ impl Broker {
     /// [`PullError`] where a consumer is not there.
     pub async fn pull_intake(&self) -> Result<Puller, PullError> {
         let mut consumers = Vec::new();
-        for (stream, consumer) in [(RETURNS, TAKE_BACK), (LATER, DUE), (TASKS, CLASSIFY)] {
+        for (stream, consumer) in
+            [(RETURNS, TAKE_BACK), (RETURNS_CLOUD, TAKE_BACK), (LATER, DUE), (TASKS, CLASSIFY)]
+        {
             consumers.push(self.consumer(stream, consumer.into()).await?);
         }
         Ok(Puller { consumers })

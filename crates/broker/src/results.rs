@@ -13,8 +13,10 @@ use crate::topology::RESULTS;
 pub enum Reported {
     /// It is the task's result.
     Stored,
-    /// The task has one already; this one is dropped.
+    /// The task has one already, as what it was to be or as cancelled; this one is dropped.
     AlreadyThere,
+    /// Another task has used the id, and the result is that one's.
+    AnotherTasks,
 }
 
 impl Broker {
@@ -54,9 +56,22 @@ impl Broker {
         };
         match self.publish(message).await {
             Ok(_) => Ok(Reported::Stored),
-            Err(PublishError::NotFirst { .. }) => Ok(Reported::AlreadyThere),
+            Err(PublishError::NotFirst { .. }) => self.whose(result).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// Whose result it is that is there already.
+    async fn whose(&self, result: &TaskResult) -> Result<Reported, PublishError> {
+        let (agent, task_id) = (&result.agent, &result.task_id);
+        let unconfirmed =
+            |reason: String| PublishError::Unconfirmed { subject: subjects::result(agent, task_id), reason };
+        let stored = self.result(agent, task_id).await.map_err(|error| unconfirmed(error.to_string()))?;
+        let stored = stored.ok_or_else(|| unconfirmed("the result cannot be read yet".into()))?;
+        Ok(match stored.is_of(result.task_seq) {
+            true => Reported::AlreadyThere,
+            false => Reported::AnotherTasks,
+        })
     }
 
     /// Publishes partial text, unstored.

@@ -12,7 +12,8 @@ use trilane_protocol::{LaneName, Zone, subjects};
 
 pub use trilane_protocol::streams::{
     ADVISORIES, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL, LATER,
-    LEDGER, PIPELINES, RESULTS, RETURNS, ROUTES, TAKE_BACK, TASKS, WORKERS, consumer_of, stream_of,
+    LEDGER, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS, WORKERS_STREAM,
+    consumer_of, stream_of,
 };
 use trilane_routing::registry::{Lane, Registry};
 use trilane_service::Config;
@@ -63,15 +64,17 @@ impl Topology {
             consumers.extend(Priority::ALL.map(consumer));
         }
         Self {
-            streams: [intake(streams), returns(streams, registry), later(streams)]
+            streams: [intake(streams), later(streams)]
                 .into_iter()
+                .chain(returns(streams, registry))
                 .chain(lane_streams)
                 .chain(logs(streams))
                 .chain(cancellations(streams, seal_valid))
+                .chain([workers_bucket(heartbeat, streams)])
                 .chain([ledger(streams), advisories(streams)])
                 .collect(),
             consumers,
-            buckets: vec![workers_bucket(heartbeat, streams), pipelines_bucket(streams)],
+            buckets: vec![pipelines_bucket(streams)],
         }
     }
 
@@ -81,6 +84,12 @@ impl Topology {
         queues.map(|stream| stream.name.as_str())
     }
 }
+
+/// Workers that may show themselves at once.
+const MAX_WORKERS: i64 = 4_096;
+
+/// Bytes of a sign of life, at most.
+const MAX_HEARTBEAT_BYTES: i64 = 8 * 1_024;
 
 /// Cancelled tasks that workers are told of, at most; older ones have long been passed over.
 const MAX_CANCELLED: i64 = 100_000;
@@ -99,15 +108,15 @@ fn intake(streams: &Streams) -> Stream {
 }
 
 /// Room for everything that is on lanes to come back at once: workers must never wait for each other's lanes.
-fn returns(streams: &Streams, registry: &Registry) -> Stream {
+fn returns(streams: &Streams, registry: &Registry) -> [Stream; 2] {
     let queues = i64::try_from(registry.lanes.len() * Priority::ALL.len()).unwrap_or(i64::MAX);
-    Stream {
-        name: RETURNS.into(),
-        subjects: vec![subjects::REROUTES.into(), subjects::RETURNED.into()],
+    [(RETURNS, subjects::REROUTES), (RETURNS_CLOUD, subjects::RETURNED)].map(|(name, subject)| Stream {
+        name: name.into(),
+        subjects: vec![subject.into()],
         max_messages: streams.lane_max_messages.saturating_mul(queues).saturating_mul(2),
         max_bytes: streams.lane_max_bytes.saturating_mul(2),
         ..queue(streams)
-    }
+    })
 }
 
 /// Schedules: the server itself puts a message on `due.` when its time has come. A stream with schedules cannot refuse
@@ -241,6 +250,7 @@ fn classifier_consumers(streams: &Streams) -> Vec<(&'static str, pull::Config)> 
     vec![
         of(TASKS, CLASSIFY, ""),
         of(RETURNS, TAKE_BACK, ""),
+        of(RETURNS_CLOUD, TAKE_BACK, ""),
         of(LATER, DUE, subjects::DUE),
         of(CANCELS, CANCEL, ""),
     ]
@@ -266,15 +276,22 @@ fn consumer(name: &str, subject: &str, ack_wait_s: u64, max_in_flight: i64) -> p
     }
 }
 
-fn workers_bucket(heartbeat: Duration, streams: &Streams) -> kv::Config {
-    kv::Config {
-        bucket: WORKERS.into(),
+/// The stream of a key-value bucket. Made as a stream, because a bucket would let any writer roll up the whole of it.
+fn workers_bucket(heartbeat: Duration, streams: &Streams) -> Stream {
+    Stream {
+        name: WORKERS_STREAM.into(),
+        subjects: vec![format!("$KV.{WORKERS}.>")],
         max_age: heartbeat * HEARTBEATS_KEPT,
-        history: 1,
+        max_bytes: MAX_WORKERS * MAX_HEARTBEAT_BYTES,
+        max_message_size: i32::try_from(MAX_HEARTBEAT_BYTES).unwrap_or(i32::MAX),
+        max_messages_per_subject: 1,
+        discard: DiscardPolicy::New,
         // A bucket in memory is gone after a restart of the server, definition and all.
         storage: StorageType::File,
         num_replicas: streams.replicas,
-        ..kv::Config::default()
+        allow_direct: true,
+        deny_delete: true,
+        ..Stream::default()
     }
 }
 

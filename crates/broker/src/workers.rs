@@ -6,6 +6,7 @@ use trilane_protocol::Encoding;
 use trilane_protocol::heartbeat::Heartbeat;
 
 use crate::connect::Broker;
+use crate::logs::{Log, Start};
 use crate::topology::WORKERS;
 
 /// Why the bucket cannot be used.
@@ -15,14 +16,17 @@ pub struct WorkersError(String);
 
 /// The bucket of signs of life.
 #[derive(Debug, Clone)]
-pub struct Workers(Store);
+pub struct Workers {
+    store: Store,
+    broker: Broker,
+}
 
 /// A change in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerChange {
     /// A worker said that it lives.
     Alive(Box<Heartbeat>),
-    /// A worker said goodbye.
+    /// The worker under this [`key`] said goodbye.
     Gone(String),
 }
 
@@ -32,7 +36,8 @@ impl Broker {
     /// # Errors
     /// [`WorkersError`] where it is not there.
     pub async fn workers(&self) -> Result<Workers, WorkersError> {
-        self.context().get_key_value(WORKERS).await.map(Workers).map_err(error)
+        let store = self.context().get_key_value(WORKERS).await.map_err(error)?;
+        Ok(Workers { store, broker: self.clone() })
     }
 }
 
@@ -58,7 +63,8 @@ fn subject(heartbeat: &Heartbeat) -> String {
     format!("$KV.{WORKERS}.{}", key(heartbeat))
 }
 
-fn key(heartbeat: &Heartbeat) -> String {
+/// Where a worker's sign of life is kept: below its zone, since a worker may write there only.
+pub fn key(heartbeat: &Heartbeat) -> String {
     format!("{}.{}", heartbeat.zone.as_str(), heartbeat.worker)
 }
 
@@ -74,12 +80,14 @@ impl Workers {
     /// # Errors
     /// [`WorkersError`] where the bucket cannot be read.
     pub async fn alive(&self) -> Result<Vec<Heartbeat>, WorkersError> {
-        let mut keys = self.0.keys().await.map_err(error)?;
+        let subjects = format!("$KV.{WORKERS}.>");
+        let stored = self.broker.stored(Log::Workers, &subjects, Start::Oldest).await.map_err(error)?;
+        let mut stored = std::pin::pin!(stored);
         let mut workers = Vec::new();
-        while let Some(key) = keys.next().await {
-            let key = key.map_err(error)?;
-            let value = self.0.get(key.clone()).await.map_err(error)?;
-            workers.extend(value.and_then(|payload| read(&key, &payload)));
+        while let Some(entry) = stored.next().await {
+            let entry = entry.map_err(error)?;
+            let key = entry.subject.splitn(3, '.').nth(2).unwrap_or_default();
+            workers.extend(read(key, &entry.payload));
         }
         Ok(workers)
     }
@@ -89,17 +97,14 @@ impl Workers {
     /// # Errors
     /// [`WorkersError`] where the bucket cannot be watched.
     pub async fn watch(&self) -> Result<impl Stream<Item = WorkerChange> + Send + use<>, WorkersError> {
-        let watch = self.0.watch_with_history(">").await.map_err(error)?;
+        let watch = self.store.watch_with_history(">").await.map_err(error)?;
         Ok(watch.filter_map(|entry| async move {
             let entry = entry.ok()?;
             match entry.operation {
                 Operation::Put => {
                     read(&entry.key, &entry.value).map(|beat| WorkerChange::Alive(Box::new(beat)))
                 }
-                Operation::Delete | Operation::Purge => {
-                    let (_, worker) = entry.key.split_once('.')?;
-                    Some(WorkerChange::Gone(worker.to_owned()))
-                }
+                Operation::Delete | Operation::Purge => Some(WorkerChange::Gone(entry.key)),
             }
         }))
     }

@@ -33,7 +33,7 @@ impl Shared {
         };
         let result = cancelled(agent.clone(), task_id.clone());
         let reported = self.broker.report(&result, Encoding::Json, delivery.traceparent()).await?;
-        if reported == Reported::AlreadyThere && !self.is_cancelled(&agent, &task_id).await {
+        if reported == Reported::AnotherTasks {
             tracing::info!(%task_id, %agent, "a task had ended before it was cancelled");
             return Ok(());
         }
@@ -43,12 +43,6 @@ impl Shared {
             .increment(1);
         Ok(())
     }
-
-    /// Whether the result that a task has says that it was cancelled.
-    pub(crate) async fn is_cancelled(&self, agent: &AgentName, task_id: &TaskId) -> bool {
-        let found = self.broker.result(agent, task_id).await;
-        matches!(found, Ok(Some(result)) if result.status == Status::Cancelled)
-    }
 }
 
 /// Nobody here knows the task, or whether there is one. What a call has cost meanwhile is in the ledger.
@@ -56,6 +50,7 @@ fn cancelled(agent: AgentName, task_id: TaskId) -> TaskResult {
     TaskResult {
         task_id,
         agent,
+        task_seq: None,
         status: Status::Cancelled,
         text: None,
         finish: None,

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use trilane_broker::Broker;
 use trilane_broker::depth::Depth;
 use trilane_broker::topology::HEARTBEATS_KEPT;
-use trilane_broker::workers::{WorkerChange, Workers, WorkersError};
+use trilane_broker::workers::{self, WorkerChange, Workers, WorkersError};
 use trilane_protocol::AgentName;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_routing::fleet::{FleetState, LaneState, Spending};
@@ -120,7 +120,7 @@ impl Watcher {
     fn take(&mut self, change: WorkerChange) {
         match change {
             WorkerChange::Alive(heartbeat) => {
-                self.alive.insert(heartbeat.worker.clone(), (*heartbeat, Instant::now()));
+                self.alive.insert(workers::key(&heartbeat), (*heartbeat, Instant::now()));
             }
             WorkerChange::Gone(worker) => {
                 self.alive.remove(&worker);

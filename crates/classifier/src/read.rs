@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use trilane_broker::Delivery;
 use trilane_broker::pipelines::Known;
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::work::{Ending, LaneMessage, RerouteCause, Return, Spent};
+use trilane_protocol::work::{Ending, LaneMessage, MAX_HOPS, RerouteCause, Return, Spent};
 use trilane_protocol::{AgentName, Encoding, Task, TaskId, TaskResult, Work, subjects};
 use trilane_routing::intake::{self, Origin};
 use trilane_routing::pipeline::Pipeline;
@@ -58,6 +58,7 @@ pub(crate) struct Ended {
 pub(crate) struct Unreadable {
     pub(crate) agent: Option<AgentName>,
     pub(crate) task_id: TaskId,
+    pub(crate) task_seq: u64,
     pub(crate) encoding: Encoding,
     pub(crate) published_at: Timestamp,
     pub(crate) spent: Spent,
@@ -148,6 +149,11 @@ impl Shared {
         cause: RerouteCause,
     ) -> Result<Incoming<'_>, ReadError> {
         let LaneMessage { mut work, decision } = message;
+        // A worker's word is not enough: its key could send a task round for ever.
+        if work.hop >= MAX_HOPS {
+            let text = format!("the task was put on {MAX_HOPS} lanes and none of them has ended it");
+            return Err(gave_back(delivery, &work, TaskError::new("too_many_hops", text)));
+        }
         work.hop += 1;
         work.spent = spent;
         let (registry, policy) = (&self.config.registry, &self.config.policy);
@@ -215,6 +221,7 @@ fn unreadable(delivery: &Delivery, agent: Option<AgentName>, error: TaskError) -
             delivery.message_id(),
             delivery.source.sequence,
         ),
+        task_seq: delivery.source.sequence,
         encoding,
         published_at: delivery.stored_at,
         spent: Spent::default(),
@@ -226,6 +233,7 @@ fn gave_back(delivery: &Delivery, work: &Work, error: TaskError) -> ReadError {
     ReadError::Unreadable(Box::new(Unreadable {
         agent: Some(work.agent.clone()),
         task_id: work.task_id.clone(),
+        task_seq: work.task_seq,
         encoding: work.encoding,
         published_at: delivery.stored_at,
         spent: work.spent.clone(),

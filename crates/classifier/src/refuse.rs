@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use trilane_broker::Delivery;
 use trilane_broker::publish::PublishError;
+use trilane_broker::results::Reported;
 use trilane_protocol::outcome::{TaskError, Timing};
 use trilane_protocol::work::Spent;
 use trilane_protocol::{AgentName, Encoding, Status, TaskId, TaskResult, Work, subjects};
@@ -20,6 +21,7 @@ pub(crate) struct Refusal {
     metadata: trilane_protocol::task::Metadata,
     status: Status,
     error: TaskError,
+    task_seq: u64,
 }
 
 impl Refusal {
@@ -34,6 +36,7 @@ impl Refusal {
             metadata: work.metadata.clone(),
             status,
             error,
+            task_seq: work.task_seq,
         }
     }
 
@@ -43,6 +46,7 @@ impl Refusal {
         TaskResult {
             task_id: self.task_id.clone(),
             agent: self.agent.clone(),
+            task_seq: Some(self.task_seq),
             status: self.status,
             text: None,
             finish: None,
@@ -68,14 +72,23 @@ impl Shared {
         delivery: &Delivery,
         unreadable: Unreadable,
     ) -> Result<(), PublishError> {
-        let Unreadable { agent, task_id, encoding, published_at, spent, error } = unreadable;
+        let Unreadable { agent, task_id, task_seq, encoding, published_at, spent, error } = unreadable;
         match agent {
             None => self.bury(delivery, None, error).await,
             Some(agent) => {
                 let status = Status::Rejected;
                 let metadata = trilane_protocol::task::Metadata::new();
-                let refusal =
-                    Refusal { agent, task_id, encoding, published_at, spent, metadata, status, error };
+                let refusal = Refusal {
+                    agent,
+                    task_id,
+                    encoding,
+                    published_at,
+                    spent,
+                    metadata,
+                    status,
+                    error,
+                    task_seq,
+                };
                 self.refuse(delivery, &refusal).await
             }
         }
@@ -87,7 +100,12 @@ impl Shared {
         if refusal.status != Status::Expired {
             self.bury(delivery, task, refusal.error.clone()).await?;
         }
-        self.broker.report(&refusal.result(), refusal.encoding, delivery.traceparent()).await?;
+        let result = refusal.result();
+        let reported = self.broker.report(&result, refusal.encoding, delivery.traceparent()).await?;
+        // Another's result stands in its place, so the letter tells; one that has expired has none yet.
+        if reported == Reported::AnotherTasks && refusal.status == Status::Expired {
+            self.bury(delivery, task, id_reused(&refusal.agent, &refusal.task_id)).await?;
+        }
         let outcome = refusal.status.as_str();
         tracing::info!(task_id = %refusal.task_id, agent = %refusal.agent, outcome, code = refusal.error.code, "a task ends at the intake");
         metrics::counter!("trilane_tasks_total", "lane" => subjects::INTAKE, "outcome" => outcome)
@@ -101,13 +119,8 @@ impl Shared {
         delivery: &Delivery,
         work: &Work,
     ) -> Result<(), PublishError> {
-        let message = format!(
-            "agent `{}` has used the id `{}` before; the result of that id is the first task's. Publish again under \
-             another id, or without one",
-            work.agent, work.task_id
-        );
         tracing::warn!(task_id = %work.task_id, agent = %work.agent, "a task id is used twice; the second task is a dead letter");
-        self.bury(delivery, Some((&work.agent, &work.task_id)), TaskError::new("id_reused", message)).await
+        self.bury(delivery, Some((&work.agent, &work.task_id)), id_reused(&work.agent, &work.task_id)).await
     }
 
     async fn bury(
@@ -120,4 +133,12 @@ impl Shared {
         metrics::counter!("trilane_dead_letters_total", "lane" => subjects::INTAKE).increment(1);
         Ok(())
     }
+}
+
+fn id_reused(agent: &AgentName, task_id: &TaskId) -> TaskError {
+    let message = format!(
+        "agent `{agent}` has used the id `{task_id}` before; the result of that id is the first task's. Publish again under \
+         another id, or without one"
+    );
+    TaskError::new("id_reused", message)
 }

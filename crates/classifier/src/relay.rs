@@ -30,6 +30,13 @@ enum Relayed {
     Postponed,
 }
 
+/// Whose result is there already.
+enum Earlier {
+    None,
+    Ours,
+    AnotherTasks,
+}
+
 /// Whose record a pipeline's id has.
 enum Kept {
     Ours,
@@ -42,6 +49,7 @@ enum NotNow {
     Pipeline(String),
     Postponed,
     Log(LogEnded),
+    Result(trilane_broker::logs::ReadError),
     LaneFull(LaneName),
 }
 
@@ -77,6 +85,9 @@ impl Shared {
                         tracing::warn!(
                             "streams.later_max_bytes is used up; a task that is not due waits at the intake"
                         );
+                    }
+                    NotNow::Result(error) => {
+                        tracing::warn!(%error, "cannot tell whether a task has ended already; trying again");
                     }
                     NotNow::Log(error) => {
                         tracing::debug!(%error, "a task is not relayed; another classifier takes it");
@@ -135,9 +146,14 @@ impl Shared {
         if self.cancellations.has(&incoming.work).await {
             return Ok(Relayed::Ended);
         }
-        if self.is_id_used(delivery, &incoming).await {
-            self.refuse_reused_id(delivery, &incoming.work).await?;
-            return Ok(Relayed::Ended);
+        match self.earlier_result(&incoming).await? {
+            Earlier::None => {}
+            // Whoever stored it was cut off before it said so, or says so once more.
+            Earlier::Ours => return Ok(Relayed::Ended),
+            Earlier::AnotherTasks => {
+                self.refuse_reused_id(delivery, &incoming.work).await?;
+                return Ok(Relayed::Ended);
+            }
         }
         match incoming.not_before {
             Some(due) if due > now => self.postpone(delivery, due).await,
@@ -218,19 +234,13 @@ impl Shared {
             return Err(NotNow::LaneFull(lane.clone()));
         }
         self.log.append(record(&self.name, route)).await.map_err(NotNow::Log)?;
-        let stored = match self.broker.put_on_lane(route, &self.sealing, delivery.traceparent()).await {
+        match self.broker.put_on_lane(route, &self.sealing, delivery.traceparent()).await {
             Err(error @ PublishError::TooLarge { .. }) => {
                 let error = TaskError::new("task_too_large", error.to_string());
                 return self.reject(delivery, &message.work, error).await;
             }
-            other => other?,
-        };
-        // Nobody but an earlier delivery of this message could have stored it, unless the id is used twice. What a
-        // worker hands back may have been handed back twice.
-        let is_new = message.work.hop == 0 && delivery.deliveries == 1;
-        if stored.is_duplicate && is_new {
-            self.refuse_reused_id(delivery, &message.work).await?;
-            return Ok(Relayed::Ended);
+            // One that is there already is this very task's: its sequence is part of the message's id.
+            stored => drop(stored?),
         }
         let (lane, reason) = (lane.to_string(), message.decision.reason.as_str());
         let Work { agent, task_id, step, .. } = &message.work;
@@ -260,19 +270,18 @@ impl Shared {
         Ok(Relayed::Ended)
     }
 
-    /// Whether the result of this id is there already. Only ids that a producer chose can have been used, and
-    /// a redelivery may find its own.
-    async fn is_id_used(&self, delivery: &Delivery, incoming: &Incoming<'_>) -> bool {
-        if !incoming.has_own_id || delivery.deliveries > 1 {
-            return false;
+    /// Whose result is there already under this id. Ids that the stream gives are new when they come; what workers hand
+    /// back may have ended meanwhile.
+    async fn earlier_result(&self, incoming: &Incoming<'_>) -> Result<Earlier, NotNow> {
+        let Work { agent, task_id, task_seq, hop, .. } = &incoming.work;
+        if !incoming.has_own_id && *hop == 0 {
+            return Ok(Earlier::None);
         }
-        let Work { agent, task_id, .. } = &incoming.work;
         match self.broker.result(agent, task_id).await {
-            Ok(found) => found.is_some(),
-            Err(error) => {
-                tracing::warn!(%error, "cannot tell whether an id was used; the second result would be refused");
-                false
-            }
+            Ok(None) => Ok(Earlier::None),
+            Ok(Some(result)) if result.is_of(Some(*task_seq)) => Ok(Earlier::Ours),
+            Ok(Some(_)) => Ok(Earlier::AnotherTasks),
+            Err(error) => Err(NotNow::Result(error)),
         }
     }
 }

@@ -92,8 +92,7 @@ impl Shared {
             bury(error.unwrap_or_else(|| TaskError::new("failed", "no reason was given"))).await?;
         }
         let reported = self.broker.report(&result, encoding, delivery.traceparent()).await?;
-        let is_first = delivery.deliveries == 1 && returned.deliveries == 1;
-        if reported == Reported::AlreadyThere && is_first && !self.is_cancelled(&agent, &task_id).await {
+        if reported == Reported::AnotherTasks {
             bury(id_reused()).await?;
         }
         Ok(())
@@ -105,6 +104,7 @@ pub(crate) fn refused(work: &Work, error: TaskError) -> TaskResult {
     TaskResult {
         task_id: work.task_id.clone(),
         agent: work.agent.clone(),
+        task_seq: Some(work.task_seq),
         status: Status::Failed,
         text: None,
         finish: None,
@@ -127,6 +127,7 @@ fn bound(result: TaskResult, message: LaneMessage) -> TaskResult {
     TaskResult {
         task_id: work.task_id,
         agent: work.agent,
+        task_seq: Some(work.task_seq),
         lane: Some(decision.lane.clone()),
         model: Some(decision.model.clone()),
         decision: Some(decision),

@@ -50,10 +50,10 @@ pub fn run(args: &KeysArgs, config: &Config) -> anyhow::Result<()> {
             );
         }
     }
-    match up::nats::reload(config, &keys)? {
-        true => eprintln!("the server that `trilane up` has started knows it now"),
+    match up::nats::restart(config, &keys)? {
+        true => eprintln!("the server that `trilane up` has started begins anew with it; nothing is lost"),
         false => eprintln!(
-            "the server is to include {}, and to be reloaded (`nats-server --signal reload`)",
+            "the server is to include {}, and to be restarted: a reload does not join new accounts to old ones",
             keys.accounts_file().display()
         ),
     }

@@ -36,14 +36,13 @@ pub(crate) struct Failure {
     pub(crate) result: TaskResult,
     /// How its result is written.
     pub(crate) encoding: Encoding,
-    /// When its producer published it.
-    pub(crate) published_at: Timestamp,
 }
 
 /// What is known of the task of a stuck message.
 struct Known {
     agent: AgentName,
     task_id: TaskId,
+    task_seq: u64,
     encoding: Encoding,
     published_at: Timestamp,
     metadata: Metadata,
@@ -125,6 +124,7 @@ fn published(stuck: &Stuck, agent: AgentName) -> Known {
     Known {
         agent,
         task_id: intake::likely_id(payload, encoding, stuck.message_id(), source.sequence),
+        task_seq: source.sequence,
         encoding,
         published_at: stuck.stored_at,
         metadata: task.map(|task| task.metadata).unwrap_or_default(),
@@ -135,18 +135,19 @@ fn published(stuck: &Stuck, agent: AgentName) -> Known {
 
 impl Known {
     fn of_work(work: Work, decision: Decision) -> Self {
-        let Work { agent, task_id, encoding, published_at, metadata, spent, .. } = work;
-        Self { agent, task_id, encoding, published_at, metadata, spent, decision: Some(decision) }
+        let Work { agent, task_id, task_seq, encoding, published_at, metadata, spent, .. } = work;
+        Self { agent, task_id, task_seq, encoding, published_at, metadata, spent, decision: Some(decision) }
     }
 }
 
 fn failure(stuck: &Stuck, place: String, known: Known, now: Timestamp) -> Failure {
-    let Known { agent, task_id, encoding, published_at, metadata, spent, decision } = known;
+    let Known { agent, task_id, task_seq, encoding, published_at, metadata, spent, decision } = known;
     let decided_at = decision.as_ref().map_or(now, |decision| decision.decided_at);
     let message = format!("{}; then publish the task again under another id", cause(stuck));
     let result = TaskResult {
         task_id,
         agent,
+        task_seq: Some(task_seq),
         status: Status::Failed,
         text: None,
         finish: None,
@@ -165,7 +166,7 @@ fn failure(stuck: &Stuck, place: String, known: Known, now: Timestamp) -> Failur
         metadata,
         finished_at: now,
     };
-    Failure { place, result, encoding, published_at }
+    Failure { place, result, encoding }
 }
 
 /// The bound is no part of the topology, so somebody has set it: that is what can be mended.

@@ -121,12 +121,12 @@ impl Janitor {
     }
 
     /// A task that has its result already needs no letter: whoever stored it died before saying so to its queue.
-    /// A result older than the task is another task's, and then the letter is all that is left of this one.
+    /// Where it is another task's, the letter is all that is left of this one.
     async fn fail(&self, stuck: &Stuck, failure: &Failure) -> Result<(), NotNow> {
-        let Failure { place, result, encoding, published_at } = failure;
+        let Failure { place, result, encoding } = failure;
         let task = Some((&result.agent, &result.task_id));
         if let Some(earlier) = self.broker.result(&result.agent, &result.task_id).await? {
-            if earlier.finished_at >= *published_at {
+            if earlier.is_of(result.task_seq) {
                 tracing::info!(task_id = %result.task_id, agent = %result.agent, "a stuck message had its result already");
                 return Ok(());
             }

@@ -16,6 +16,9 @@ pub struct TaskResult {
     pub task_id: TaskId,
     /// Its agent.
     pub agent: AgentName,
+    /// Sequence of the task in the TASKS stream: tells two tasks of the same id apart. Absent where nobody knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_seq: Option<u64>,
     /// How it ended.
     pub status: Status,
     /// The answer; present exactly when `status` is `done`.
@@ -52,6 +55,11 @@ pub struct TaskResult {
 }
 
 impl TaskResult {
+    /// Whether this is the result of the task of its id with this sequence. Cancelled is a task by its id alone.
+    pub fn is_of(&self, task_seq: Option<u64>) -> bool {
+        self.status == Status::Cancelled || self.task_seq == task_seq
+    }
+
     /// What is reported where the result itself is larger than the server takes.
     #[must_use]
     pub fn too_large(&self, bytes: usize, most: usize) -> Self {

@@ -6,8 +6,11 @@ use crate::task::Priority;
 
 /// The intake.
 pub const TASKS: &str = "TASKS";
-/// What workers hand back to the classifier.
+/// What workers of the local zone hand back to the classifier.
 pub const RETURNS: &str = "RETURNS";
+/// The same of the cloud zone. A stream of its own, since a stream forgets nothing by whom it was told a message id: a
+/// message under a guessed id would keep another's out.
+pub const RETURNS_CLOUD: &str = "RETURNS_CLOUD";
 /// Tasks that are not due yet.
 pub const LATER: &str = "LATER";
 /// Tasks for the lanes of the local zone.
@@ -31,7 +34,7 @@ pub const ADVISORIES: &str = "ADVISORIES";
 
 /// The classifiers' consumer of [`TASKS`].
 pub const CLASSIFY: &str = "classify";
-/// The classifiers' consumer of [`RETURNS`].
+/// The classifiers' consumer of [`RETURNS`] and of [`RETURNS_CLOUD`].
 pub const TAKE_BACK: &str = "take_back";
 /// The classifiers' consumer of [`LATER`].
 pub const DUE: &str = "due";
@@ -42,6 +45,8 @@ pub const JANITOR: &str = "janitor";
 
 /// The bucket of signs of life.
 pub const WORKERS: &str = "workers";
+/// The stream behind it.
+pub const WORKERS_STREAM: &str = "KV_workers";
 /// The bucket of pipelines under way.
 pub const PIPELINES: &str = "pipelines";
 

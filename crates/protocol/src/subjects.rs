@@ -7,7 +7,7 @@ use crate::task::Priority;
 
 /// All tasks.
 pub const TASKS: &str = "tasks.*";
-/// All tasks that workers hand back.
+/// All that workers of the local zone hand back.
 pub const REROUTES: &str = "reroute.*";
 /// All results as they are stored.
 pub const RESULTS: &str = "result.*.*";
@@ -16,7 +16,9 @@ pub const RESULTS: &str = "result.*.*";
 pub const ANNOUNCED: (&str, &str) = ("result.>", "results.>");
 /// All partial text.
 pub const PARTIALS: &str = "partial.*.*";
-/// How tasks ended, as cloud workers hand it in.
+/// All alerts.
+pub const ALERTS: &str = "alert.*.*";
+/// All that workers of the cloud zone hand back.
 pub const RETURNED: &str = "return.*";
 /// Everything that producers no longer want.
 pub const CANCELS: &str = "cancel.*.*";
@@ -45,12 +47,12 @@ pub fn task(agent: &AgentName) -> String {
     format!("tasks.{agent}")
 }
 
-/// Where workers hand back an agent's task.
+/// Where workers of the local zone hand back an agent's task.
 pub fn reroute(agent: &AgentName) -> String {
     format!("reroute.{agent}")
 }
 
-/// Where cloud workers hand in how an agent's task ended.
+/// Where workers of the cloud zone hand back an agent's task, or how it ended.
 pub fn returned(agent: &AgentName) -> String {
     format!("return.{agent}")
 }

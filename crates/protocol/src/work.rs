@@ -104,6 +104,9 @@ impl Spent {
     }
 }
 
+/// Lanes that a task may be put on before it ends as `failed`.
+pub const MAX_HOPS: u16 = 32;
+
 /// What the classifier publishes on a lane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -77,11 +77,15 @@ pub fn task_id(task: &Task, origin: &Origin) -> Result<TaskId, TaskError> {
         (None, None) => return Ok(sequence_id(origin.sequence)),
     };
     let id = id.map_err(|error| invalid(&InvalidTask::new(field, error.to_string())))?;
-    if id.as_str().bytes().all(|byte| byte.is_ascii_digit()) {
+    if is_the_stream_s(&id) {
         let expected = "ids of digits alone are given by the stream; put a letter into yours";
         return Err(invalid(&InvalidTask::new(field, expected)));
     }
     Ok(id)
+}
+
+fn is_the_stream_s(id: &TaskId) -> bool {
+    id.as_str().bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The deadline as a time. However it was given, it may not outlive the result.
@@ -127,12 +131,14 @@ pub fn sequence_id(sequence: u64) -> TaskId {
 }
 
 /// The id under which the producer of a task will look for its result, even where the task does not read: the one
-/// in the payload if that much can be read, else the message id, else the stream sequence.
+/// in the payload if that much can be read, else the message id, else the stream sequence. Never one that the stream has
+/// given or will give to another task.
 pub fn likely_id(payload: &[u8], encoding: Encoding, message_id: Option<&str>, sequence: u64) -> TaskId {
     let fields: Option<serde_json::Map<String, serde_json::Value>> = encoding.decode(payload).ok();
     let in_payload = fields.and_then(|fields| TaskId::new(fields.get("id")?.as_str()?).ok());
     let in_header = || TaskId::new(message_id?).ok();
-    in_payload.or_else(in_header).unwrap_or_else(|| sequence_id(sequence))
+    let own = in_payload.or_else(in_header).filter(|id| !is_the_stream_s(id));
+    own.unwrap_or_else(|| sequence_id(sequence))
 }
 
 /// The agent's entry in the registry, as the policy has it for agents without one.

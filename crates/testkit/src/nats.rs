@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use trilane_trust::Keys;
 use trilane_trust::permissions::Lanes;
@@ -55,14 +54,10 @@ impl NatsServer {
         Self { child, store, port }
     }
 
-    /// Replaces the configuration and lets the server read it anew, as SIGHUP does.
-    ///
-    /// # Panics
-    /// Where the folder cannot be written.
-    pub fn reload(&self, configuration: &str) {
+    /// Starts the server anew with another configuration, on the same port with the same store.
+    pub async fn restart_with(&mut self, configuration: &str) {
         write(self.store.path(), configuration);
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::HUP).expect("the server runs");
+        self.crash_and_restart().await;
     }
 
     /// Where it listens.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use trilane_protocol::streams::{
     ADVISORIES, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL, LATER,
-    LEDGER, PIPELINES, RESULTS, RETURNS, ROUTES, TAKE_BACK, TASKS, WORKERS, bucket_stream, consumer_of,
-    stream_of,
+    LEDGER, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS, bucket_stream,
+    consumer_of, stream_of,
 };
 use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
@@ -67,16 +67,16 @@ impl Permissions {
     }
 
     /// To read a stream of records by readers of its own.
-    fn may_read(&mut self, stream: &str) {
+    fn may_read(&mut self, api: &str, stream: &str) {
         self.may_publish([
-            format!("$JS.API.STREAM.INFO.{stream}"),
-            format!("$JS.API.CONSUMER.CREATE.{stream}"),
-            format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
-            format!("$JS.API.CONSUMER.INFO.{stream}.*"),
-            format!("$JS.API.CONSUMER.DELETE.{stream}.*"),
-            format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.*"),
-            format!("$JS.API.DIRECT.GET.{stream}"),
-            format!("$JS.API.DIRECT.GET.{stream}.>"),
+            format!("{api}.STREAM.INFO.{stream}"),
+            format!("{api}.CONSUMER.CREATE.{stream}"),
+            format!("{api}.CONSUMER.CREATE.{stream}.>"),
+            format!("{api}.CONSUMER.INFO.{stream}.*"),
+            format!("{api}.CONSUMER.DELETE.{stream}.*"),
+            format!("{api}.CONSUMER.MSG.NEXT.{stream}.*"),
+            format!("{api}.DIRECT.GET.{stream}"),
+            format!("{api}.DIRECT.GET.{stream}.>"),
             format!("$JS.FC.{stream}.>"),
         ]);
     }
@@ -98,12 +98,14 @@ fn producer(agent: &str) -> Permissions {
 fn classifier(lanes: &Lanes) -> Permissions {
     let mut permissions = Permissions::default();
     let api = Account::Core.api_prefix();
-    for (stream, consumer) in [(TASKS, CLASSIFY), (RETURNS, TAKE_BACK), (LATER, DUE), (CANCELS, CANCEL)] {
+    for (stream, consumer) in
+        [(TASKS, CLASSIFY), (RETURNS, TAKE_BACK), (RETURNS_CLOUD, TAKE_BACK), (LATER, DUE), (CANCELS, CANCEL)]
+    {
         permissions.may_consume(api, stream, consumer);
     }
     permissions.may_publish(lanes.keys().map(subjects::lane_all));
     permissions.may_publish(
-        ["route.*", "dead.*", "result.*.*", "later.*", "cancelled.*", "alert.>"].map(Into::into),
+        ["route.*", "dead.*", "result.*.*", "later.*", "cancelled.*", "alert.*.*"].map(Into::into),
     );
     // How long the lanes are.
     permissions.may_publish([LANE_LOCAL, LANE_CLOUD].map(|stream| format!("{api}.CONSUMER.INFO.{stream}.*")));
@@ -116,7 +118,7 @@ fn classifier(lanes: &Lanes) -> Permissions {
         format!("{api}.DIRECT.GET.{pipelines}.>"),
         format!("$KV.{PIPELINES}.>"),
     ]);
-    permissions.may_read(&bucket_stream(WORKERS));
+    permissions.may_read(api, &bucket_stream(WORKERS));
     permissions.subscribe.push(subjects::CANCELLED.into());
     permissions
 }
@@ -125,7 +127,12 @@ fn local_worker(lanes: &Lanes) -> Permissions {
     let mut permissions = worker(lanes, Zone::Local);
     let own = in_zone(lanes, Zone::Local);
     permissions.may_publish(own.map(|lane| subjects::dead(lane.as_str())));
-    permissions.may_publish(["result.*.*".into(), format!("$JS.API.DIRECT.GET.{RESULTS}.>")]);
+    let api = Account::Local.api_prefix();
+    permissions.may_publish([
+        "result.*.*".into(),
+        subjects::REROUTES.into(),
+        format!("{api}.DIRECT.GET.{RESULTS}.>"),
+    ]);
     permissions
 }
 
@@ -155,7 +162,6 @@ fn worker(lanes: &Lanes, zone: Zone) -> Permissions {
         permissions.may_publish([format!("alert.*.{lane}")]);
     }
     permissions.may_publish([
-        subjects::REROUTES.into(),
         subjects::PARTIALS.into(),
         format!("$KV.{WORKERS}.{}.*", zone.as_str()),
         format!("{api}.DIRECT.GET.{CANCELLED}.>"),
@@ -170,7 +176,7 @@ fn in_zone(lanes: &Lanes, zone: Zone) -> impl Iterator<Item = &LaneName> {
 
 fn observer() -> Permissions {
     let mut permissions = Permissions::default();
-    let api = Account::Core.api_prefix();
+    let api = Account::Operators.api_prefix();
     permissions.may_publish(
         [
             "INFO",
@@ -184,25 +190,28 @@ fn observer() -> Permissions {
         .map(|request| format!("{api}.{request}")),
     );
     for stream in [RESULTS, ROUTES, DEAD, LEDGER] {
-        permissions.may_read(stream);
+        permissions.may_read(api, stream);
     }
-    permissions.may_read(&bucket_stream(WORKERS));
-    permissions.subscribe.extend(["results.>", "partial.>", "alert.>"].map(String::from));
+    permissions.may_read(api, &bucket_stream(WORKERS));
+    permissions.subscribe.extend(
+        ["results.*.*", "results.>", "route.*", subjects::PARTIALS, "partial.>", subjects::ALERTS, "alert.>"]
+            .map(String::from),
+    );
     permissions
 }
 
 /// It reads stuck messages by their sequence, which no other role may, and takes them away once they are buried.
 fn monitor(lanes: &Lanes) -> Permissions {
     let mut permissions = observer();
-    let api = Account::Core.api_prefix();
+    let api = Account::Operators.api_prefix();
     permissions.may_consume(api, ADVISORIES, JANITOR);
-    for stream in [TASKS, RETURNS, LATER, CANCELS, LANE_LOCAL, LANE_CLOUD] {
+    for stream in [TASKS, RETURNS, RETURNS_CLOUD, LATER, CANCELS, LANE_LOCAL, LANE_CLOUD] {
         permissions.may_publish([
             format!("{api}.STREAM.MSG.GET.{stream}"),
             format!("{api}.STREAM.MSG.DELETE.{stream}"),
         ]);
     }
     permissions.may_publish(lanes.keys().map(|lane| subjects::dead(lane.as_str())));
-    permissions.may_publish([subjects::dead(subjects::INTAKE), "result.*.*".into(), "alert.>".into()]);
+    permissions.may_publish([subjects::dead(subjects::INTAKE), "result.*.*".into(), "alert.*.*".into()]);
     permissions
 }

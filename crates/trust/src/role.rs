@@ -24,35 +24,45 @@ pub enum Role {
 }
 
 /// The account that a role's user lives in: a space of subjects that others only reach through what is exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// The server publishes an answer on whatever reply subject a request names, and asks no permission for it. In an account
+/// of its own such a reply goes nowhere; in the core it could be stored on a lane or as a result. So only those who may
+/// write there anyway live in the core.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Account {
-    /// Streams, classifiers, local workers, operators.
+    /// Streams, classifiers, administrators.
     Core,
+    /// Local workers.
+    Local,
     /// Cloud workers.
     Cloud,
-    /// Producers.
+    /// Those who look, and the monitor.
+    Operators,
+    /// The operator's own producer, and clients without a key.
     Producers,
+    /// The producer of one agent.
+    Agent(AgentName),
 }
 
 impl Account {
-    /// Every account, the one with the streams first.
-    pub const ALL: [Self; 3] = [Self::Core, Self::Cloud, Self::Producers];
-
     /// Its name in the server's configuration.
-    pub fn as_str(self) -> &'static str {
+    pub fn name(&self) -> String {
         match self {
-            Self::Core => "CORE",
-            Self::Cloud => "CLOUD",
-            Self::Producers => "PRODUCERS",
+            Self::Core => "CORE".into(),
+            Self::Local => "LOCAL".into(),
+            Self::Cloud => "CLOUD".into(),
+            Self::Operators => "OPERATORS".into(),
+            Self::Producers => "PRODUCERS".into(),
+            Self::Agent(agent) => format!("AGENT_{agent}"),
         }
     }
 
     /// Where JetStream is asked from inside this account.
-    pub fn api_prefix(self) -> &'static str {
+    pub fn api_prefix(&self) -> &'static str {
         match self {
             Self::Core => "$JS.API",
             // Requests on `$JS.API` would be answered by the server for this very account, which has no streams.
-            Self::Cloud | Self::Producers => "CORE.API",
+            _ => "CORE.API",
         }
     }
 }
@@ -102,11 +112,12 @@ impl Role {
     /// Where its user lives.
     pub fn account(&self) -> Account {
         match self {
-            Self::Producer | Self::Agent(_) => Account::Producers,
+            Self::Producer => Account::Producers,
+            Self::Agent(agent) => Account::Agent(agent.clone()),
             Self::CloudWorker => Account::Cloud,
-            Self::Classifier | Self::LocalWorker | Self::Observer | Self::Monitor | Self::Admin => {
-                Account::Core
-            }
+            Self::LocalWorker => Account::Local,
+            Self::Observer | Self::Monitor => Account::Operators,
+            Self::Classifier | Self::Admin => Account::Core,
         }
     }
 

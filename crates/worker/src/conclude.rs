@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use trilane_broker::lanes::return_key;
+use trilane_broker::lanes::hop_key;
 use trilane_broker::publish::PublishError;
 use trilane_broker::results::Reported;
 use trilane_broker::{Broker, Delivery};
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::task::Metadata;
 use trilane_protocol::work::{Ending, LaneMessage, Return};
-use trilane_protocol::{AgentName, LaneName, Status, TaskResult, Zone};
+use trilane_protocol::{AgentName, LaneName, TaskResult, Zone};
 
 use crate::verdict::{self, Attempt, Verdict};
 
@@ -62,7 +62,7 @@ impl Conclusion<'_> {
             (Verdict::ReportAndBury(result), Zone::Cloud) => self.hand_in(message, result, true).await,
             (Verdict::Reroute(spent, cause), _) => {
                 let ending = Ending::Reroute { spent: spent.clone(), cause: cause.clone() };
-                self.give_back(&message.work.agent, &return_key(&message.work), ending).await
+                self.give_back(&message.work.agent, &hop_key(&message.work), ending).await
             }
             (Verdict::Retry(_) | Verdict::HandBack | Verdict::Over, _) => Ok(()),
         }
@@ -84,9 +84,8 @@ impl Conclusion<'_> {
         let traceparent = self.delivery.traceparent();
         match self.broker.report(result, message.work.encoding, traceparent).await? {
             Reported::Stored => count(result),
-            // A first delivery cannot have stored it: another task has used the id, and this answer would be
-            // gone without a trace.
-            Reported::AlreadyThere if self.delivery.deliveries == 1 && !self.is_cancelled(message).await => {
+            // This answer would be gone without a trace.
+            Reported::AnotherTasks => {
                 let text = "another task of this agent has used the id; its result stands, and this answer is dropped";
                 self.bury(message, TaskError::new("id_reused", text)).await?;
                 tracing::warn!(task_id = %result.task_id, agent = %result.agent, "a task id is used twice");
@@ -96,12 +95,6 @@ impl Conclusion<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether the result that the task has says that it was cancelled, in the same moment as it ended here.
-    async fn is_cancelled(&self, message: &LaneMessage) -> bool {
-        let found = self.broker.result(&message.work.agent, &message.work.task_id).await;
-        matches!(found, Ok(Some(result)) if result.status == Status::Cancelled)
     }
 
     async fn bury(&self, message: &LaneMessage, error: TaskError) -> Result<(), PublishError> {
@@ -119,7 +112,7 @@ impl Conclusion<'_> {
         is_dead: bool,
     ) -> Result<(), PublishError> {
         let slim = TaskResult { decision: None, metadata: Metadata::new(), ..result.clone() };
-        let key = return_key(&message.work);
+        let key = hop_key(&message.work);
         let ended = |result| Ending::Ended { result: Box::new(result), is_dead };
         match self.give_back(&message.work.agent, &key, ended(slim.clone())).await {
             Err(PublishError::TooLarge { bytes, most, .. }) => {
@@ -145,7 +138,7 @@ impl Conclusion<'_> {
             deliveries: u32::try_from(self.delivery.deliveries).unwrap_or(u32::MAX),
             ending,
         };
-        self.broker.hand_in(agent, key, &returned, self.delivery.traceparent()).await.map(drop)
+        self.broker.hand_in(self.zone, agent, key, &returned, self.delivery.traceparent()).await.map(drop)
     }
 }
 

@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use trilane_protocol::outcome::{TaskError, Timing};
-use trilane_protocol::work::{LaneMessage, RerouteCause, Spent};
+use trilane_protocol::work::{LaneMessage, MAX_HOPS, RerouteCause, Spent};
 use trilane_protocol::{Status, TaskResult, Usage, Zone};
 
 use crate::runner::{Completion, RunError, RunErrorKind};
-
-/// Lanes that a task may be put on before it ends as `failed`.
-pub const MAX_HOPS: u16 = 32;
 
 /// The error code of a prompt that does not fit the model's window: a stronger lane may have a larger one.
 pub const PROMPT_TOO_LONG: &str = "prompt_too_long";
@@ -148,6 +145,7 @@ fn base(message: &LaneMessage, attempt: Attempt, spent: &Spent) -> TaskResult {
     TaskResult {
         task_id: work.task_id.clone(),
         agent: work.agent.clone(),
+        task_seq: Some(work.task_seq),
         status: Status::Failed,
         text: None,
         finish: None,

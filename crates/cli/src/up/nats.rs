@@ -117,16 +117,17 @@ pub(super) fn child(
     Ok(ChildSpec { name: "nats-server".into(), program, arguments, variables })
 }
 
-/// Lets a server that `trilane up` has started read its accounts anew; says whether there is one.
+/// Lets a server that `trilane up` has started begin anew with other accounts; says whether there is one. It is started
+/// again by `up`. To reload it would be quicker, but a running server does not join new accounts to old ones.
 ///
 /// # Errors
 /// Files that cannot be written.
-pub(crate) fn reload(config: &Config, keys: &Keys) -> anyhow::Result<bool> {
+pub(crate) fn restart(config: &Config, keys: &Keys) -> anyhow::Result<bool> {
     let folder = &config.paths.data;
     let Ok(text) = std::fs::read_to_string(folder.join(PID_FILE)) else { return Ok(false) };
     let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else { return Ok(false) };
     std::fs::copy(keys.accounts_file(), folder.join(ACCOUNTS_FILE)).context("cannot copy the accounts")?;
-    Ok(kill_process(pid, Signal::HUP).is_ok())
+    Ok(kill_process(pid, Signal::TERM).is_ok())
 }
 
 /// Names the key of the server's files to it.

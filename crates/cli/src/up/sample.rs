@@ -222,6 +222,7 @@ mod tests {
         TaskResult {
             task_id: TaskId::new("0123456789abcdef").unwrap(),
             agent: AgentName::new(AGENT).unwrap(),
+            task_seq: None,
             status: Status::Done,
             text: Some("A longer answer that goes on\nand on, well beyond the width of the table.".into()),
             finish: None,

@@ -122,6 +122,7 @@ pub struct Security {
     /// The folder of keys; empty: `keys` inside `paths.data`. Use [`Config::keys_folder`].
     pub keys: PathBuf,
     /// The agent whose key a producer connects with; empty: the operator's own producer.
+    #[serde(deserialize_with = "named")]
     pub agent: Option<AgentName>,
     /// Whether the server that `trilane up` starts lets clients without credentials publish tasks.
     pub anonymous_producers: bool,
@@ -141,6 +142,15 @@ pub enum Isolation {
     Require,
     /// No.
     Off,
+}
+
+/// A name, or none where the text is empty.
+fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<AgentName>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.is_empty() {
+        true => Ok(None),
+        false => AgentName::new(text).map(Some).map_err(serde::de::Error::custom),
+    }
 }
 
 impl Config {
