@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_nats::{Client, ConnectOptions, Event};
 use futures_util::StreamExt;
 use serde_json::json;
+use trilane_broker::Broker;
 use trilane_protocol::{AgentName, Zone};
 use trilane_testkit::{Fleet, FleetBuilder, NatsServer, eventually};
 use trilane_trust::permissions::{Lanes, Permissions};
@@ -497,4 +498,18 @@ async fn a_client_without_a_key_publishes_and_hears_its_answer() {
     client.publish("tasks.me", "{\"prompt\":\"hello\"}".into()).await.unwrap();
     let result = results.next().await.unwrap();
     assert!(String::from_utf8_lossy(&result.payload).contains("echo: hello"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_another_fleet_is_refused_by_name() {
+    let fleet = FleetBuilder::new().start().await;
+    let folder = tempfile::TempDir::new().unwrap();
+    Keys::new(folder.path()).init(&fleet.config.zones(), true).unwrap();
+    let mut config = fleet.config.clone();
+    config.security.keys = folder.path().to_owned();
+    let error = Broker::connect(&config, Role::Observer, "test").await.unwrap_err().to_string();
+    assert!(
+        error.contains("refuses the key of the role `observer`") && error.contains("trilane keys init"),
+        "{error}"
+    );
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, context::ContextBuilder};
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use trilane_service::Config;
 use trilane_service::config::{Nats, Tls};
 use trilane_trust::role::Account;
@@ -79,6 +79,19 @@ pub enum ConnectError {
         /// Its version.
         found: String,
     },
+    /// The server does not know the key, or lets nobody in without one.
+    #[error(
+        "the server at {url} refuses {who}; is it the server that the keys in {folder} were made for? `trilane up` and \
+         `trilane keys init` write its accounts, and it reads them when it starts"
+    )]
+    Refused {
+        /// Where it is.
+        url: String,
+        /// Whom.
+        who: String,
+        /// Where keys are looked for.
+        folder: String,
+    },
     /// The server wants keys, and there are none here.
     #[error(
         "the server at {url} wants the key of the role `{role}`, and there is none in {folder}; run this where `trilane up` or \
@@ -117,10 +130,19 @@ impl Broker {
         let keys = Keys::new(config.keys_folder());
         let seed = keys.user_seed(&role)?;
         let refusals = Refusals::default();
-        let unreachable = |reason: String| ConnectError::Unreachable { url: shown(&nats.url), reason };
+        let failed = |error: async_nats::ConnectError| {
+            let url = shown(&nats.url);
+            if error.kind() != ConnectErrorKind::AuthorizationViolation {
+                return ConnectError::Unreachable { url, reason: error.to_string() };
+            }
+            let who = match &seed {
+                Some(_) => format!("the key of the role `{}`", role.name()),
+                None => "a client without a key".to_owned(),
+            };
+            ConnectError::Refused { url, who, folder: keys.folder().display().to_string() }
+        };
         let options = options(nats, &role, seed.clone(), name, refusals.clone());
-        let client =
-            options.connect(nats.url.as_str()).await.map_err(|error| unreachable(error.to_string()))?;
+        let client = options.connect(nats.url.as_str()).await.map_err(failed)?;
         check(&client, nats)?;
         let has_accounts = !client.server_info().nonce.is_empty();
         if has_accounts && seed.is_none() && role != Role::Producer {

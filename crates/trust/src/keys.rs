@@ -119,6 +119,11 @@ impl Keys {
         lanes: &Lanes,
         is_anonymous_let_in: bool,
     ) -> Result<PathBuf, KeysError> {
+        // Else this is some other folder, and no server would ever know the key.
+        let known = self.public_file(&Role::Admin);
+        if !known.exists() {
+            return Err(KeysError::Missing { path: known });
+        }
         let role = Role::Agent(agent.clone());
         self.make_user(&role)?;
         self.write_accounts(lanes, is_anonymous_let_in)?;
@@ -176,8 +181,11 @@ impl Keys {
         let path = self.file(role, USER_FILE);
         write_new(&path, || KeyPair::new_user().seed().unwrap_or_default(), Secrecy::Secret)?;
         let public_key = self.user(role, read(&path)?.trim())?.public_key();
-        let path = self.0.join(SERVER).join(USERS).join(format!("{}.{PUBLIC}", role.name()));
-        write_new(&path, || public_key, Secrecy::Public)
+        write_new(&self.public_file(role), || public_key, Secrecy::Public)
+    }
+
+    fn public_file(&self, role: &Role) -> PathBuf {
+        self.0.join(SERVER).join(USERS).join(format!("{}.{PUBLIC}", role.name()))
     }
 
     fn user(&self, role: &Role, seed: &str) -> Result<KeyPair, KeysError> {
@@ -321,6 +329,12 @@ mod tests {
     fn what_is_no_key_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keys::new(folder.path());
+        let agent = AgentName::new("marketing").unwrap();
+        let elsewhere = keys.add_agent(&agent, &lanes(), true).unwrap_err().to_string();
+        assert!(
+            elsewhere.contains("trilane keys init") && !folder.path().join("agents").exists(),
+            "{elsewhere}"
+        );
         let missing = keys.trusted(&Role::LocalWorker).unwrap_err().to_string();
         assert!(missing.contains("local/seal.pub") && missing.contains("trilane keys init"), "{missing}");
         assert_eq!(keys.user_seed(&Role::Admin).unwrap(), None);
