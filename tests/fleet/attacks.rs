@@ -1,8 +1,9 @@
 //! What a stolen key can do: each attempt by a plain NATS client, and how the server refuses it.
 
-use std::sync::{Arc, Mutex};
+mod attacker;
+mod attempts;
 
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{ConnectOptions, HeaderMap};
 use futures_util::StreamExt;
 use serde_json::json;
 use trilane_broker::Broker;
@@ -11,276 +12,10 @@ use trilane_testkit::{Fleet, FleetBuilder, NatsServer, eventually};
 use trilane_trust::permissions::{Lanes, Permissions};
 use trilane_trust::{Keys, Role};
 
-/// One thing that the holder of a key tries.
-enum Attempt {
-    /// To publish on a subject, with an answer to an inbox that it may hear.
-    Publish(String, &'static str),
-    /// To hear a subject.
-    Hear(String),
-}
-
-impl Attempt {
-    fn describe(&self) -> String {
-        match self {
-            Self::Publish(subject, payload) => format!("publish on {subject} {payload}"),
-            Self::Hear(subject) => format!("subscribe to {subject}"),
-        }
-    }
-
-    /// What the server says where it refuses.
-    fn refusal(&self) -> String {
-        match self {
-            Self::Publish(subject, _) => format!("Permissions Violation for Publish to \"{subject}\""),
-            Self::Hear(subject) => format!("Permissions Violation for Subscription to \"{subject}\""),
-        }
-    }
-}
-
-/// A plain client with somebody's key.
-struct Attacker {
-    client: Client,
-    inbox: String,
-    errors: Arc<Mutex<Vec<String>>>,
-}
-
-impl Attacker {
-    async fn new(url: &str, keys: &Keys, role: Option<&Role>) -> Self {
-        let errors = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&errors);
-        let seed = role.map(|role| keys.user_seed(role).unwrap().unwrap());
-        let inbox = role.map_or_else(|| "_INBOX".to_owned(), Role::inbox_prefix);
-        let options = seed.map_or_else(ConnectOptions::new, ConnectOptions::with_nkey);
-        let options = options.custom_inbox_prefix(inbox.clone()).event_callback(move |event| {
-            if let Event::ServerError(error) = event {
-                noted.lock().unwrap().push(error.to_string());
-            }
-            std::future::ready(())
-        });
-        Self { client: options.connect(url).await.unwrap(), inbox, errors }
-    }
-
-    /// Tries everything; returns what was not refused.
-    async fn try_all(&self, attempts: &[Attempt]) -> Vec<String> {
-        let mut passed = Vec::new();
-        for (round, attempts) in attempts.chunks(AT_ONCE).enumerate() {
-            for attempt in attempts {
-                self.attempt(attempt).await;
-            }
-            // A last one that is refused for certain: the server answers in order, so all answers are there after it.
-            let last = publish(format!("surely.refused.{round}"), "");
-            self.attempt(&last).await;
-            eventually("the last answer", || std::future::ready(self.is_refused(&last).then_some(()))).await;
-            for attempt in attempts {
-                match self.is_refused(attempt) {
-                    true => println!("{}: {}", attempt.describe(), attempt.refusal()),
-                    false => passed.push(attempt.describe()),
-                }
-            }
-            self.errors.lock().unwrap().clear();
-        }
-        passed
-    }
-
-    async fn attempt(&self, attempt: &Attempt) {
-        match attempt {
-            Attempt::Publish(subject, payload) => {
-                let answer = format!("{}.answer", self.inbox);
-                self.client.publish_with_reply(subject.clone(), answer, (*payload).into()).await.unwrap();
-            }
-            // It is refused at once or not at all; what it would hear does not matter here.
-            Attempt::Hear(subject) => drop(self.client.subscribe(subject.clone()).await.unwrap()),
-        }
-    }
-
-    fn is_refused(&self, attempt: &Attempt) -> bool {
-        let refusal = attempt.refusal();
-        self.errors.lock().unwrap().iter().any(|error| error.contains(&refusal))
-    }
-}
-
-/// Attempts at once: the client forgets errors that nobody takes in time.
-const AT_ONCE: usize = 8;
-
-fn publish(subject: impl Into<String>, payload: &'static str) -> Attempt {
-    Attempt::Publish(subject.into(), payload)
-}
-
-fn hear(subject: impl Into<String>) -> Attempt {
-    Attempt::Hear(subject.into())
-}
-
-/// What nobody but the fleet's own core may do, whoever it is that tries.
-fn on_the_core(api: &str) -> Vec<Attempt> {
-    let streams = [
-        "TASKS",
-        "RETURNS",
-        "LATER",
-        "LANE_LOCAL",
-        "RESULTS",
-        "ROUTES",
-        "DEAD",
-        "CANCELS",
-        "KV_pipelines",
-        "KV_workers",
-    ];
-    let mut attempts = Vec::new();
-    for stream in streams {
-        let request = |what: &str| format!("{api}.{what}.{stream}");
-        attempts.extend([
-            publish(request("STREAM.INFO"), ""),
-            publish(request("STREAM.MSG.GET"), "{\"seq\":1}"),
-            publish(request("STREAM.MSG.DELETE"), "{\"seq\":1}"),
-            publish(request("STREAM.PURGE"), ""),
-            publish(request("STREAM.DELETE"), ""),
-            publish(request("STREAM.SNAPSHOT"), "{\"deliver_subject\":\"x\"}"),
-            publish(request("DIRECT.GET"), "{\"seq\":1}"),
-            publish(request("CONSUMER.CREATE"), "{\"config\":{}}"),
-            publish(format!("{api}.CONSUMER.CREATE.{stream}.spy"), "{\"config\":{}}"),
-            publish(format!("{api}.CONSUMER.DURABLE.CREATE.{stream}.spy"), "{\"config\":{}}"),
-            publish(format!("{api}.CONSUMER.MSG.NEXT.{stream}.classify"), "1"),
-            publish(format!("$JS.ACK.{stream}.classify.1.1.1.1.0"), "+NXT"),
-            publish(format!("$JS.ACK.{stream}.classify.1.1.1.1.0"), "+ACK"),
-        ]);
-    }
-    attempts.extend([
-        publish(format!("{api}.CONSUMER.MSG.NEXT.LANE_LOCAL.local-deep_normal"), "1"),
-        publish("$JS.ACK.LANE_LOCAL.local-deep_normal.1.1.1.1.0", "+NXT"),
-        publish("$JS.ACK.LANE_LOCAL.local-deep_normal.1.1.1.1.0", "+TERM"),
-        // A stream that mirrors, sources or republishes another.
-        publish(format!("{api}.STREAM.CREATE.SPY"), "{\"name\":\"SPY\",\"mirror\":{\"name\":\"TASKS\"}}"),
-        publish(format!("{api}.STREAM.UPDATE.TASKS"), "{\"name\":\"TASKS\",\"republish\":{\"dest\":\"x\"}}"),
-        publish(format!("{api}.CONSUMER.PAUSE.LANE_CLOUD.cloud_normal"), "{}"),
-        publish("lane.local-fast.normal", "x"),
-        publish("lane.cloud.normal", "x"),
-        publish("route.classifier-1", "x"),
-        publish("later.TASKS-1", "x"),
-        publish("due.TASKS-1", "x"),
-        publish("cancelled.00", ""),
-        publish("result.other.1", "{}"),
-        publish("results.other.1", "{}"),
-        publish("dead.local-fast", "{}"),
-        publish("$KV.pipelines.a.b", ""),
-        publish("$KV.workers.local.x", ""),
-        hear(">"),
-        hear("*.>"),
-        hear("tasks.*"),
-        hear("lane.>"),
-        hear("lane.local-fast.*"),
-        hear("result.>"),
-        hear("route.>"),
-        hear("reroute.*"),
-        hear("return.*"),
-        hear("$JS.>"),
-        hear("$JS.API.>"),
-        hear("$JS.ACK.>"),
-        hear("$KV.>"),
-        hear("_INBOX_ROLE.>"),
-        hear("_INBOX_ROLE.classifier.>"),
-        hear("_INBOX_ROLE.local.>"),
-        hear("_INBOX_AGENT.>"),
-        hear("$SYS.>"),
-    ]);
-    attempts
-}
-
-fn by_a_cloud_worker() -> Vec<Attempt> {
-    let mut attempts = on_the_core("CORE.API");
-    attempts.extend(on_the_core("$JS.API"));
-    attempts.extend([
-        publish("tasks.sample", "{\"prompt\":\"x\"}"),
-        publish("cancel.sample.1", ""),
-        publish("dead.cloud", "{}"),
-        publish("CORE.API.DIRECT.GET.RESULTS.result.sample.1", ""),
-        publish("CORE.API.DIRECT.GET.KV_workers.$KV.workers.local.x", ""),
-        hear("_INBOX.>"),
-        hear("_INBOX_ROLE.*.>"),
-        hear("results.>"),
-        hear("partial.>"),
-        hear("cancel.>"),
-    ]);
-    attempts
-}
-
-fn by_a_producer(another: &str) -> Vec<Attempt> {
-    let mut attempts = on_the_core("CORE.API");
-    attempts.extend(on_the_core("$JS.API"));
-    attempts.extend([
-        publish(format!("tasks.{another}"), "{\"prompt\":\"x\"}"),
-        publish(format!("cancel.{another}.1"), ""),
-        publish(format!("CORE.API.DIRECT.GET.RESULTS.result.{another}.1"), ""),
-        publish("reroute.marketing", ""),
-        publish("return.marketing", ""),
-        publish("spend.marketing.1", "{}"),
-        publish("partial.marketing.1", "{}"),
-        hear(format!("results.{another}.*")),
-        hear("results.>"),
-        hear("results.*.*"),
-        hear(format!("partial.{another}.*")),
-        hear(format!("_INBOX_AGENT.{another}.>")),
-        hear("_INBOX.>"),
-        hear("cancelled.*"),
-    ]);
-    attempts
-}
-
-/// Those who look, and the monitor.
-fn by_an_operator() -> Vec<Attempt> {
-    let mut attempts = on_the_core("$JS.API");
-    for stream in ["TASKS", "RETURNS", "RETURNS_CLOUD", "LATER", "LANE_LOCAL", "LANE_CLOUD", "KV_pipelines"] {
-        attempts.extend([
-            publish(format!("CORE.API.CONSUMER.CREATE.{stream}"), "{\"config\":{}}"),
-            publish(format!("CORE.API.CONSUMER.CREATE.{stream}.spy"), "{\"config\":{}}"),
-            publish(format!("CORE.API.CONSUMER.DURABLE.CREATE.{stream}.spy"), "{\"config\":{}}"),
-            publish(format!("CORE.API.CONSUMER.MSG.NEXT.{stream}.classify"), "1"),
-            publish(format!("CORE.API.DIRECT.GET.{stream}"), "{\"seq\":1}"),
-            publish(format!("CORE.API.STREAM.PURGE.{stream}"), ""),
-            publish(format!("CORE.API.STREAM.DELETE.{stream}"), ""),
-        ]);
-    }
-    attempts.extend([
-        publish("tasks.sample", ""),
-        publish("cancel.sample.1", ""),
-        publish("lane.cloud.normal", ""),
-        publish("route.x", ""),
-        publish("spend.a.1", ""),
-        publish("reroute.a", ""),
-        publish("return.a", ""),
-        publish("later.TASKS-1", ""),
-        publish("$KV.workers.local.x", ""),
-        hear(">"),
-        hear("tasks.*"),
-        hear("lane.>"),
-        hear("_INBOX_ROLE.>"),
-        hear("_INBOX_ROLE.classifier.>"),
-    ]);
-    attempts
-}
-
-fn by_a_local_worker() -> Vec<Attempt> {
-    let subjects = [
-        "tasks.sample",
-        "lane.cloud.normal",
-        "lane.local-fast.normal",
-        "route.classifier-1",
-        "dead.cloud",
-        "return.sample",
-        "spend.sample.1",
-        "later.TASKS-1",
-        "cancelled.00",
-        "return.sample",
-        "CORE.API.STREAM.MSG.GET.TASKS",
-        "CORE.API.CONSUMER.CREATE.LANE_CLOUD.spy",
-        "CORE.API.CONSUMER.MSG.NEXT.LANE_CLOUD.cloud_normal",
-        "$JS.API.STREAM.MSG.GET.TASKS",
-        "$JS.API.CONSUMER.CREATE.LANE_CLOUD.spy",
-        "$JS.API.CONSUMER.MSG.NEXT.LANE_CLOUD.cloud_normal",
-        "$JS.ACK.LANE_CLOUD.cloud_normal.1.1.1.1.0",
-        "$JS.ACK.TASKS.classify.1.1.1.1.0",
-        "$KV.workers.cloud.x",
-    ];
-    let heard = ["tasks.*", "lane.>", "_INBOX_ROLE.classifier.>", "result.>", ">"];
-    subjects.into_iter().map(|subject| publish(subject, "")).chain(heard.into_iter().map(hear)).collect()
-}
+use attacker::Attacker;
+use attempts::{
+    Attempt, by_a_cloud_worker, by_a_local_worker, by_a_producer, by_an_operator, hear, on_the_core, publish,
+};
 
 /// A fleet with something worth stealing in each place.
 async fn fleet() -> Fleet {
@@ -512,4 +247,32 @@ async fn a_key_of_another_fleet_is_refused_by_name() {
         error.contains("refuses the key of the role `observer`") && error.contains("trilane keys init"),
         "{error}"
     );
+}
+
+/// What the cloud zone hands back under a guessed message id must not keep out what the local zone hands back.
+#[tokio::test(flavor = "multi_thread")]
+async fn message_ids_of_one_zone_mean_nothing_in_the_other() {
+    let fleet = FleetBuilder::new().classifiers(0).start().await;
+    let url = &fleet.config.nats.url;
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Msg-Id", "reroute.hr.77.0.0.77");
+    for (role, subject) in [(Role::CloudWorker, "return.hr"), (Role::LocalWorker, "reroute.hr")] {
+        let client = Attacker::new(url, &fleet.keys, Some(&role)).await.client;
+        let answer = client.request_with_headers(subject, headers.clone(), "x".into()).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert!(answer["seq"] == 1 && answer["duplicate"].is_null(), "{subject}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_cannot_take_the_signs_of_life_of_others_away() {
+    let fleet = FleetBuilder::new().start().await;
+    let client = Attacker::new(&fleet.config.nats.url, &fleet.keys, Some(&Role::CloudWorker)).await.client;
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Rollup", "all");
+    let answer = client.request_with_headers("$KV.workers.cloud.x", headers, "x".into()).await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+    assert!(answer["error"]["description"].as_str().unwrap().contains("rollup"), "{answer}");
+    let large = client.request("$KV.workers.cloud.x", vec![b'x'; 9_000].into()).await.unwrap();
+    assert!(String::from_utf8_lossy(&large.payload).contains("error"), "a sign of life is small");
 }

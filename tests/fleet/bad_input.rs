@@ -1,7 +1,8 @@
 //! Bad input gets a clear answer, and the fleet goes on.
 
 use serde_json::json;
-use trilane_protocol::{AgentName, Status, TaskId};
+use trilane_broker::results::Reported;
+use trilane_protocol::{AgentName, Encoding, Status, TaskId, TaskResult};
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
 async fn dead_letters(fleet: &Fleet) -> u64 {
@@ -168,4 +169,37 @@ async fn the_stream_s_own_ids_and_far_deadlines_are_refused() {
         let result = fleet.run("sample", json!({"prompt": "x", "deadline": far})).await;
         assert!(result.error.unwrap().message.contains("limits.max_deadline_s"));
     }
+}
+
+/// However often a message was delivered before anybody looked at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_task_of_an_id_is_told_apart_after_redeliveries_too() {
+    let mut fleet = FleetBuilder::new().classifiers(0).start().await;
+    for prompt in ["first", "second"] {
+        fleet.submit("sample", json!({"id": "dup", "prompt": prompt, "complexity": 0.1})).await;
+    }
+    let tasks = fleet.nats.get_stream("TASKS").await.unwrap();
+    let intake: async_nats::jetstream::consumer::PullConsumer = tasks.get_consumer("classify").await.unwrap();
+    let mut taken = intake.fetch().max_messages(2).messages().await.unwrap();
+    while let Some(message) = futures_util::StreamExt::next(&mut taken).await {
+        message.unwrap().ack_with(async_nats::jetstream::AckKind::Nak(None)).await.unwrap();
+    }
+    fleet.start_classifier().await;
+    assert_eq!(fleet.result("sample", &TaskId::new("dup").unwrap()).await.status, Status::Done);
+    eventually("the other is a dead letter", || async { (dead_letters(&fleet).await == 1).then_some(()) })
+        .await;
+    let dead = fleet.nats.get_stream("DEAD").await.unwrap().get_raw_message(1).await.unwrap();
+    assert!(String::from_utf8_lossy(&dead.payload).contains("id_reused"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_result_is_there_is_told_by_the_task_s_sequence() {
+    let fleet = FleetBuilder::new().start().await;
+    let ours = fleet.run("sample", json!({"id": "once", "prompt": "x"})).await;
+    let report = async |result: &TaskResult| fleet.broker.report(result, Encoding::Json, None).await.unwrap();
+    assert_eq!(report(&ours).await, Reported::Stored, "the very same: its acknowledgement was lost");
+    let again = TaskResult { attempts: ours.attempts + 1, ..ours.clone() };
+    assert_eq!(report(&again).await, Reported::AlreadyThere);
+    let anothers = TaskResult { task_seq: Some(99), ..ours };
+    assert_eq!(report(&anothers).await, Reported::AnotherTasks);
 }

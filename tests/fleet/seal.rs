@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use trilane_protocol::alert::Alert;
 use trilane_protocol::outcome::DeadLetter;
-use trilane_protocol::work::{Ending, LaneMessage, Return};
+use trilane_protocol::work::{Ending, LaneMessage, MAX_HOPS, RerouteCause, Return, Spent};
 use trilane_protocol::{Encoding, LaneName, Status, TaskResult, Zone};
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 use trilane_trust::Role;
@@ -134,4 +134,51 @@ async fn a_cloud_worker_can_answer_only_what_it_was_asked() {
     assert_eq!(result.decision.unwrap().zone, Zone::Cloud);
     assert_eq!(result.metadata["a"], 1);
     assert_eq!(fleet.broker.result(&"sample".parse().unwrap(), &private).await.unwrap(), None);
+}
+
+fn rerouted(message: &[u8], seal: &str) -> Vec<u8> {
+    let ending = Ending::Reroute {
+        spent: Spent::default(),
+        cause: RerouteCause::Degrade { reason: "says who has stolen the key".into() },
+    };
+    let lane = LaneName::new("cloud").unwrap();
+    let (message, seal) = (message.to_vec(), seal.to_owned());
+    Encoding::Msgpack.encode(&Return { message, seal, lane, deliveries: 1, ending })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_has_ended_cannot_be_sent_round_again() {
+    let park = "[policy.adjust]\ncloud_without_worker = \"park\"\n";
+    let fleet = FleetBuilder::new().config(park).without_worker("cloud").start().await;
+    let id = fleet.submit("sample", json!({"prompt": "x", "complexity": 0.99})).await;
+    let on_cloud = sealed(&fleet, "LANE_CLOUD").await;
+    let seal = on_cloud.headers.get(SEAL).unwrap().as_str();
+    put(&fleet, "return.sample", None, &rerouted(&on_cloud.payload, seal)).await;
+    let result = fleet.result("sample", &id).await;
+    assert_eq!((result.status, result.lane.unwrap().as_str()), (Status::Done, "local-deep"));
+    put(&fleet, "return.sample", None, &rerouted(&on_cloud.payload, seal)).await;
+    let returns = fleet.nats.get_stream("RETURNS_CLOUD").await.unwrap();
+    eventually("it is dealt with", || async {
+        (returns.get_info().await.unwrap().state.messages == 0).then_some(())
+    })
+    .await;
+    fleet.run("sample", json!({"prompt": "after", "complexity": 0.5})).await;
+    assert_eq!(fleet.runners["local-deep"].seen().len(), 2, "the first task, and the one after it");
+    assert_eq!(fleet.nats.get_stream("DEAD").await.unwrap().get_info().await.unwrap().state.messages, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_not_sent_round_for_ever() {
+    let park = "[policy.adjust]\ncloud_without_worker = \"park\"\n";
+    let fleet = FleetBuilder::new().config(park).without_worker("cloud").start().await;
+    let id = fleet.submit("sample", json!({"prompt": "x", "complexity": 0.99})).await;
+    let on_cloud = sealed(&fleet, "LANE_CLOUD").await;
+    let mut message: LaneMessage = Encoding::Msgpack.decode(&on_cloud.payload).unwrap();
+    message.work.hop = MAX_HOPS;
+    let payload = Encoding::Msgpack.encode(&message);
+    let seal = fleet.keys.seal_key().unwrap().seal(&message.decision.lane, &payload, Timestamp::MAX);
+    put(&fleet, "return.sample", None, &rerouted(&payload, &seal.to_string())).await;
+    let result = fleet.result("sample", &id).await;
+    assert_eq!((result.status, result.error.unwrap().code.as_str()), (Status::Rejected, "too_many_hops"));
+    assert!(fleet.runners["local-deep"].seen().is_empty());
 }

@@ -5,6 +5,7 @@ use trilane_protocol::outcome::{DeadLetter, TaskError};
 use trilane_protocol::{AgentName, Encoding, TaskId, subjects};
 
 use crate::connect::Broker;
+use crate::content::Content;
 use crate::delivery::Delivery;
 use crate::publish::{Outgoing, PublishError};
 
@@ -15,9 +16,11 @@ pub(crate) const HEADERS_BYTES: usize = 1_024;
 #[derive(Debug, Clone)]
 pub struct Dying<'a> {
     /// Where it came from.
-    pub delivery: &'a Delivery,
-    /// What is kept of it; mostly what was delivered.
+    pub content: &'a Content,
+    /// What is kept of it; mostly its own payload.
     pub payload: &'a [u8],
+    /// How often it was delivered.
+    pub deliveries: u64,
     /// Where it dies.
     pub place: &'a str,
     /// The task, where it can be read.
@@ -38,7 +41,8 @@ impl Broker {
         task: Option<(&AgentName, &TaskId)>,
         error: TaskError,
     ) -> Result<(), PublishError> {
-        self.keep_letter(Dying { delivery, payload: delivery.payload(), place, task, error }).await
+        let (payload, deliveries) = (delivery.payload(), delivery.deliveries);
+        self.keep_letter(Dying { content: delivery, payload, deliveries, place, task, error }).await
     }
 
     /// Keeps a message as a dead letter. Repeating it within the duplicate window stores it once.
@@ -46,32 +50,24 @@ impl Broker {
     /// # Errors
     /// [`PublishError`] where it could not be stored; the message must then not be acknowledged.
     pub async fn keep_letter(&self, dying: Dying<'_>) -> Result<(), PublishError> {
-        let Dying { delivery, payload, place, task, error } = dying;
+        let Dying { content, payload, deliveries, place, task, error } = dying;
+        let source = content.source.clone();
+        let message_id = Some(format!("dead.{}.{}", source.stream, source.sequence));
         let letter = DeadLetter {
             task_id: task.map(|(_, task_id)| task_id.clone()),
             agent: task.map(|(agent, _)| agent.clone()),
             place: place.to_owned(),
             error,
-            deliveries: delivery.deliveries,
-            source: delivery.source.clone(),
+            deliveries,
+            source,
             died_at: jiff::Timestamp::now(),
             payload_bytes: payload.len() as u64,
             payload: payload.to_vec(),
         };
-        self.store_letter(letter, delivery.traceparent()).await
-    }
-
-    pub(crate) async fn store_letter(
-        &self,
-        letter: DeadLetter,
-        traceparent: Option<&str>,
-    ) -> Result<(), PublishError> {
-        let (subject, source) = (subjects::dead(&letter.place), &letter.source);
-        let message_id = Some(format!("dead.{}.{}", source.stream, source.sequence));
         let message = Outgoing {
             message_id,
-            traceparent: traceparent.map(str::to_owned),
-            ..Outgoing::new(subject, self.encoded(letter), Encoding::Json)
+            traceparent: content.traceparent().map(str::to_owned),
+            ..Outgoing::new(subjects::dead(place), self.encoded(letter), Encoding::Json)
         };
         self.publish(message).await.map(drop)
     }

@@ -9,6 +9,7 @@
 //! * [`route_log`]: the routing log, a chain
 //! * [`later`]: what is not due yet
 //! * [`cancel`]: what producers no longer want
+//! * [`content`]: what a stored message says of itself
 //! * [`delivery`]: one message in hand, and what may become of it
 //! * [`pull`]: messages for free slots only, by priority
 //! * [`logs`]: one reader for what has happened
@@ -25,6 +26,7 @@
 pub mod browse;
 pub mod cancel;
 pub mod connect;
+pub mod content;
 pub mod dead;
 pub mod delivery;
 pub mod depth;

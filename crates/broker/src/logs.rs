@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use trilane_protocol::streams::{DEAD, LEDGER, RESULTS, ROUTES, WORKERS_STREAM};
+use trilane_protocol::streams::{ALERTS, DEAD, LEDGER, RESULTS, ROUTES, WORKERS_STREAM};
 use trilane_protocol::{DecodeError, Encoding};
 
 use crate::connect::Broker;
@@ -31,6 +31,8 @@ pub enum Log {
     Dead,
     /// The last sign of life of each worker.
     Workers,
+    /// How each alert began and ended.
+    Alerts,
 }
 
 impl Log {
@@ -42,6 +44,7 @@ impl Log {
             Self::Ledger => LEDGER,
             Self::Dead => DEAD,
             Self::Workers => WORKERS_STREAM,
+            Self::Alerts => ALERTS,
         }
     }
 }

@@ -68,10 +68,8 @@ impl Outgoing {
 /// A stored message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// Its sequence in the stream; 0 where only a refused repetition told that it is there.
+    /// Its sequence in the stream.
     pub sequence: u64,
-    /// Whether the server had it already under this message id.
-    pub is_duplicate: bool,
 }
 
 /// Why a message was not stored.
@@ -131,22 +129,16 @@ impl Broker {
     /// Publishes and waits until the server has confirmed it.
     ///
     /// # Errors
-    /// [`PublishError`]; only `Unconfirmed` leaves open whether the message is stored.
+    /// [`PublishError`]; `Unconfirmed` leaves open whether the message is stored, and `NotFirst` whether it is what an
+    /// earlier send of this very call has stored: the server compares sequences before it looks for duplicates.
     pub async fn publish(&self, message: Outgoing) -> Result<Stored, PublishError> {
         let headers = headers(&message);
         let mut delay = RESEND_DELAY;
         let mut reason = String::new();
-        for sends in 0..MAX_SENDS {
+        for _ in 0..MAX_SENDS {
             match self.send_once(&message, headers.clone()).await {
-                // What an earlier send of this very call has stored is no duplicate to the caller.
-                Ok(stored) => {
-                    return Ok(Stored { is_duplicate: stored.is_duplicate && sends == 0, ..stored });
-                }
+                Ok(stored) => return Ok(stored),
                 Err(error) => match self.permanent(&message, &error) {
-                    // An earlier send of this very call was stored, and its acknowledgement was lost.
-                    Some(PublishError::NotFirst { .. }) if sends > 0 => {
-                        return Ok(Stored { sequence: 0, is_duplicate: false });
-                    }
                     Some(permanent) => return Err(permanent),
                     None if self.refusals().name(&message.subject) => {
                         return Err(PublishError::Forbidden { subject: message.subject });
@@ -177,7 +169,7 @@ impl Broker {
         let sent =
             self.context().publish_with_headers(message.subject.clone(), headers, message.payload.clone());
         let acknowledged = sent.await?.await?;
-        Ok(Stored { sequence: acknowledged.sequence, is_duplicate: acknowledged.duplicate })
+        Ok(Stored { sequence: acknowledged.sequence })
     }
 
     /// The error, where sending again cannot help.

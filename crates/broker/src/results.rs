@@ -69,6 +69,8 @@ impl Broker {
         let stored = self.result(agent, task_id).await.map_err(|error| unconfirmed(error.to_string()))?;
         let stored = stored.ok_or_else(|| unconfirmed("the result cannot be read yet".into()))?;
         Ok(match stored.is_of(result.task_seq) {
+            // The acknowledgement was lost.
+            _ if stored == *result => Reported::Stored,
             true => Reported::AlreadyThere,
             false => Reported::AnotherTasks,
         })

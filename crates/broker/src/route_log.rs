@@ -37,9 +37,9 @@ impl Broker {
             ..Outgoing::new(subjects::route(segment.chain), segment.payload.clone(), Encoding::Json)
         };
         match self.publish(message).await {
-            Ok(stored) if stored.sequence > 0 => Ok(stored.sequence),
-            // Stored, but under which sequence was not told; or stored so long ago that the id is forgotten.
-            Ok(_) | Err(PublishError::NotFirst { .. }) => self.sequence_of(segment).await,
+            Ok(stored) => Ok(stored.sequence),
+            // It may be this very segment, whose acknowledgement was lost.
+            Err(PublishError::NotFirst { .. }) => self.sequence_of(segment).await,
             Err(error) => Err(error),
         }
     }

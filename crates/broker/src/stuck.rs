@@ -3,26 +3,23 @@
 //! JetStream keeps a message that was delivered `max_deliver` times: it is counted, and nobody gets it any more.
 //! The topology sets no such bound, so it only comes about where somebody has changed a consumer.
 
+use std::ops::Deref;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::consumer;
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
-use bytes::Bytes;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Deserialize;
-use trilane_protocol::outcome::{DeadLetter, SourceRef, TaskError};
+use trilane_protocol::outcome::{SourceRef, TaskError};
 use trilane_protocol::{AgentName, DecodeError, Encoding, TaskId};
 
 use crate::connect::Broker;
-use crate::delivery::origin;
-use crate::lanes::SEAL;
-use crate::later::{ORIGIN, ORIGIN_ID};
-use crate::publish::{PublishError, TRACEPARENT};
-use crate::topology::LATER;
+use crate::content::Content;
+use crate::dead::Dying;
+use crate::publish::PublishError;
 
 /// Stuck messages of one consumer that one sweep looks up; the next goes on with what is left.
 const MAX_FOUND: usize = 100;
@@ -64,35 +61,14 @@ impl Advisory {
 pub struct Stuck {
     /// Where it lies.
     pub place: Place,
-    /// Where it came from: where it lies, or where it was before it was postponed.
-    pub source: SourceRef,
-    /// When the server stored it there.
-    pub stored_at: Timestamp,
-    /// The payload as it came.
-    pub payload: Bytes,
-    headers: HeaderMap,
-    was_postponed: bool,
+    content: Content,
 }
 
-impl Stuck {
-    /// A header's text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(async_nats::HeaderValue::as_str)
-    }
+impl Deref for Stuck {
+    type Target = Content;
 
-    /// The message id that its publisher gave.
-    pub fn message_id(&self) -> Option<&str> {
-        self.header(if self.was_postponed { ORIGIN_ID } else { "Nats-Msg-Id" })
-    }
-
-    /// The seal that it carries, as text.
-    pub fn seal(&self) -> Option<&str> {
-        self.header(SEAL)
-    }
-
-    /// The trace it belongs to.
-    pub fn traceparent(&self) -> Option<&str> {
-        self.header(TRACEPARENT)
+    fn deref(&self) -> &Content {
+        &self.content
     }
 }
 
@@ -242,18 +218,9 @@ impl Broker {
         task: Option<(&AgentName, &TaskId)>,
         error: TaskError,
     ) -> Result<(), PublishError> {
-        let letter = DeadLetter {
-            task_id: task.map(|(_, task_id)| task_id.clone()),
-            agent: task.map(|(agent, _)| agent.clone()),
-            place: place.to_owned(),
-            error,
-            deliveries: stuck.place.deliveries,
-            source: stuck.source.clone(),
-            died_at: Timestamp::now(),
-            payload_bytes: stuck.payload.len() as u64,
-            payload: stuck.payload.to_vec(),
-        };
-        self.store_letter(letter, stuck.traceparent()).await
+        let deliveries = stuck.place.deliveries;
+        self.keep_letter(Dying { content: stuck, payload: stuck.payload(), deliveries, place, task, error })
+            .await
     }
 
     /// Takes a stuck message out of its queue. One that is gone already is as good.
@@ -310,16 +277,11 @@ fn filters(config: &consumer::Config) -> Vec<&str> {
     vec![if config.filter_subject.is_empty() { ALL } else { &config.filter_subject }]
 }
 
-/// A message that was postponed is what it was before. Only classifiers write into that stream.
 fn stuck(message: StreamMessage, place: &Place) -> Result<Stuck, String> {
     let StreamMessage { subject, sequence, headers, payload, time } = message;
     let lies = SourceRef { stream: place.stream.clone(), subject: subject.to_string(), sequence };
-    let stored_at = timestamp(time)?;
-    let header = headers.get(ORIGIN).map(async_nats::HeaderValue::as_str);
-    let origin = header.filter(|_| place.stream == LATER).and_then(origin);
-    let was_postponed = origin.is_some();
-    let (source, stored_at) = origin.unwrap_or((lies, stored_at));
-    Ok(Stuck { place: place.clone(), source, stored_at, payload, headers, was_postponed })
+    let content = Content::new(lies, timestamp(time)?, Some(headers), payload);
+    Ok(Stuck { place: place.clone(), content })
 }
 
 /// Messages that are a consumer's to deliver: a queue may hold others that nobody is to get yet.

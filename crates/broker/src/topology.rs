@@ -11,9 +11,9 @@ use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
 
 pub use trilane_protocol::streams::{
-    ADVISORIES, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL, LATER,
-    LEDGER, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS, WORKERS_STREAM,
-    consumer_of, stream_of,
+    ADVISORIES, ALERTS, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL,
+    LATER, LEDGER, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS,
+    WORKERS_STREAM, consumer_of, stream_of,
 };
 use trilane_routing::registry::{Lane, Registry};
 use trilane_service::Config;
@@ -27,6 +27,16 @@ const ADVISORIES_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Advisories that are kept, at some 400 bytes each; the oldest go first, and the sweep is there for those too.
 const ADVISORIES_MAX_MESSAGES: i64 = 100_000;
+
+/// How long it is kept how an alert began and ended.
+const ALERTS_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Beginnings and endings that are kept, of all alerts and of one; the oldest go first.
+const ALERTS_MAX_MESSAGES: i64 = 10_000;
+const ALERTS_MAX_MESSAGES_PER_SUBJECT: i64 = 200;
+
+/// Bytes of one of them, at most.
+const ALERT_MAX_BYTES: i32 = 16 * 1_024;
 
 /// Seconds after which a janitor that fell silent loses the advisory that it had in hand.
 const ADVISORIES_ACK_WAIT_S: u64 = 60;
@@ -71,7 +81,7 @@ impl Topology {
                 .chain(logs(streams))
                 .chain(cancellations(streams, seal_valid))
                 .chain([workers_bucket(heartbeat, streams)])
-                .chain([ledger(streams), advisories(streams)])
+                .chain([ledger(streams), advisories(streams), alerts(streams)])
                 .collect(),
             consumers,
             buckets: vec![pipelines_bucket(streams)],
@@ -213,6 +223,24 @@ fn advisories(streams: &Streams) -> Stream {
         discard: DiscardPolicy::Old,
         storage: StorageType::File,
         num_replicas: streams.replicas,
+        ..Stream::default()
+    }
+}
+
+/// The last word on each alert is what its next one is held against, so that of many monitors one speaks.
+fn alerts(streams: &Streams) -> Stream {
+    Stream {
+        name: ALERTS.into(),
+        subjects: vec![subjects::ALERTED.into()],
+        max_age: ALERTS_MAX_AGE,
+        max_messages: ALERTS_MAX_MESSAGES,
+        max_messages_per_subject: ALERTS_MAX_MESSAGES_PER_SUBJECT,
+        max_message_size: ALERT_MAX_BYTES,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        num_replicas: streams.replicas,
+        allow_direct: true,
         ..Stream::default()
     }
 }

@@ -39,9 +39,7 @@ impl Broker {
         let store = self.context().get_key_value(WORKERS).await.map_err(error)?;
         Ok(Workers { store, broker: self.clone() })
     }
-}
 
-impl Broker {
     /// Writes a sign of life. A lost one is followed by the next, so nobody waits for its confirmation.
     pub async fn beat(&self, heartbeat: &Heartbeat) {
         self.publish_unstored(subject(heartbeat), Encoding::Json.encode(heartbeat).into()).await;

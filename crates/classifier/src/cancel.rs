@@ -6,8 +6,8 @@ use trilane_broker::Delivery;
 use trilane_broker::publish::PublishError;
 use trilane_broker::pull::Slotted;
 use trilane_broker::results::Reported;
-use trilane_protocol::outcome::{TaskError, Timing};
-use trilane_protocol::{AgentName, Encoding, Status, TaskId, TaskResult, Usage, subjects};
+use trilane_protocol::outcome::TaskError;
+use trilane_protocol::{Encoding, Status, TaskResult, subjects};
 
 use crate::shared::Shared;
 
@@ -31,7 +31,10 @@ impl Shared {
             tracing::warn!("a cancellation names no task; publish on cancel.<agent>.<task id>");
             return Ok(());
         };
-        let result = cancelled(agent.clone(), task_id.clone());
+        // Nobody here knows the task, or whether there is one. What a call has cost meanwhile is in the ledger.
+        let error = TaskError::new("cancelled", "its producer has cancelled it");
+        let (status, now) = (Status::Cancelled, Timestamp::now());
+        let result = TaskResult::without_answer(agent.clone(), task_id.clone(), None, status, error, now);
         let reported = self.broker.report(&result, Encoding::Json, delivery.traceparent()).await?;
         if reported == Reported::AnotherTasks {
             tracing::info!(%task_id, %agent, "a task had ended before it was cancelled");
@@ -42,27 +45,5 @@ impl Shared {
         metrics::counter!("trilane_tasks_total", "lane" => subjects::INTAKE, "outcome" => "cancelled")
             .increment(1);
         Ok(())
-    }
-}
-
-/// Nobody here knows the task, or whether there is one. What a call has cost meanwhile is in the ledger.
-fn cancelled(agent: AgentName, task_id: TaskId) -> TaskResult {
-    TaskResult {
-        task_id,
-        agent,
-        task_seq: None,
-        status: Status::Cancelled,
-        text: None,
-        finish: None,
-        error: Some(TaskError::new("cancelled", "its producer has cancelled it")),
-        lane: None,
-        model: None,
-        usage: Usage::default(),
-        cost_usd: 0.0,
-        timing_ms: Timing::default(),
-        attempts: 0,
-        decision: None,
-        metadata: trilane_protocol::task::Metadata::new(),
-        finished_at: Timestamp::now(),
     }
 }

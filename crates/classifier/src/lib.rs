@@ -78,7 +78,7 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
     tracing::info!(classifier = name, window = config.classifier.window, "classifying");
 
     let grace = config.worker.drain_grace();
-    let log = RouteLog::start(&broker, &name, keys.seal_key()?);
+    let log = RouteLog::start(&broker, &name, seal_key.clone());
     let valid = Duration::from_secs(config.security.seal_valid_s);
     let shared = Arc::new(Shared {
         cancellations: broker.cancellations(),

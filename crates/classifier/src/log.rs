@@ -95,14 +95,9 @@ impl Writer {
     /// Tries until the segment is stored: what follows must name it.
     async fn write(&mut self, records: Vec<RouteRecord>) {
         let mut strangers = 0;
+        let mut segment = self.next(records);
+        let mut payload = Bytes::from(Encoding::Json.encode(&segment));
         loop {
-            let segment = RouteSegment {
-                chain: self.chain.clone(),
-                index: self.index,
-                previous: self.previous.clone(),
-                records: records.clone(),
-            };
-            let payload = Bytes::from(Encoding::Json.encode(&segment));
             match self.append(&payload).await {
                 Ok(sequence) => {
                     self.index += 1;
@@ -113,10 +108,23 @@ impl Writer {
                 // In a cluster the answer may come from a server that lags behind.
                 Err(PublishError::NotFirst { .. }) if strangers < MAX_STRANGERS => strangers += 1,
                 // Somebody else writes under this name; what he writes is not signed, and `trilane prove` names it.
-                Err(PublishError::NotFirst { .. }) => self.start_anew(),
+                Err(PublishError::NotFirst { .. }) => {
+                    self.start_anew();
+                    segment = self.next(segment.records);
+                    payload = Encoding::Json.encode(&segment).into();
+                }
                 Err(error) => tracing::warn!(%error, "the routing log is not written yet; trying again"),
             }
             tokio::time::sleep(RESEND_DELAY).await;
+        }
+    }
+
+    fn next(&self, records: Vec<RouteRecord>) -> RouteSegment {
+        RouteSegment {
+            chain: self.chain.clone(),
+            index: self.index,
+            previous: self.previous.clone(),
+            records,
         }
     }
 

@@ -43,23 +43,15 @@ impl Refusal {
     fn result(&self) -> TaskResult {
         let now = Timestamp::now();
         let queued = now.as_millisecond() - self.published_at.as_millisecond();
+        let (agent, task_id) = (self.agent.clone(), self.task_id.clone());
+        let error = self.error.clone();
         TaskResult {
-            task_id: self.task_id.clone(),
-            agent: self.agent.clone(),
-            task_seq: Some(self.task_seq),
-            status: self.status,
-            text: None,
-            finish: None,
-            error: Some(self.error.clone()),
-            lane: None,
-            model: None,
             usage: self.spent.usage,
             cost_usd: self.spent.cost_usd,
             timing_ms: Timing { queued: u64::try_from(queued).unwrap_or(0), ..Timing::default() },
             attempts: self.spent.attempts,
-            decision: None,
             metadata: self.metadata.clone(),
-            finished_at: now,
+            ..TaskResult::without_answer(agent, task_id, Some(self.task_seq), self.status, error, now)
         }
     }
 }

@@ -7,7 +7,7 @@ use trilane_broker::dead::Dying;
 use trilane_broker::publish::PublishError;
 use trilane_broker::results::Reported;
 use trilane_protocol::alert::Alert;
-use trilane_protocol::outcome::{TaskError, Timing};
+use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::{LaneMessage, Return};
 use trilane_protocol::{AgentName, Encoding, LaneName, Status, TaskResult, Work, subjects};
 use trilane_trust::Seal;
@@ -64,7 +64,16 @@ impl Shared {
         let place = lane.as_ref().map_or(subjects::INTAKE, LaneName::as_str);
         tracing::error!(place, code = error.code, "something was handed back that was never on a lane");
         self.broker.alert(&Alert::new(&error.code, place, error.message.clone(), Timestamp::now())).await;
-        self.broker.keep_letter(Dying { delivery, payload: &payload, place, task: None, error }).await?;
+        self.broker
+            .keep_letter(Dying {
+                content: delivery,
+                payload: &payload,
+                deliveries: delivery.deliveries,
+                place,
+                task: None,
+                error,
+            })
+            .await?;
         metrics::counter!("trilane_dead_letters_total", "lane" => place.to_owned()).increment(1);
         Ok(())
     }
@@ -82,7 +91,14 @@ impl Shared {
         let (lane, encoding) = (message.decision.lane.clone(), message.work.encoding);
         let bury = async |error: TaskError| {
             let task = Some((&agent, &task_id));
-            let dying = Dying { delivery, payload: &returned.message, place: lane.as_str(), task, error };
+            let dying = Dying {
+                content: delivery,
+                payload: &returned.message,
+                deliveries: delivery.deliveries,
+                place: lane.as_str(),
+                task,
+                error,
+            };
             metrics::counter!("trilane_dead_letters_total", "lane" => lane.to_string()).increment(1);
             self.broker.keep_letter(dying).await
         };
@@ -101,23 +117,12 @@ impl Shared {
 
 /// The result of a task that its worker would not run although its seal holds.
 pub(crate) fn refused(work: &Work, error: TaskError) -> TaskResult {
+    let (agent, task_id, task_seq) = (work.agent.clone(), work.task_id.clone(), Some(work.task_seq));
     TaskResult {
-        task_id: work.task_id.clone(),
-        agent: work.agent.clone(),
-        task_seq: Some(work.task_seq),
-        status: Status::Failed,
-        text: None,
-        finish: None,
-        error: Some(error),
-        lane: None,
-        model: None,
         usage: work.spent.usage,
         cost_usd: work.spent.cost_usd,
-        timing_ms: Timing::default(),
         attempts: work.spent.attempts,
-        decision: None,
-        metadata: work.metadata.clone(),
-        finished_at: Timestamp::now(),
+        ..TaskResult::without_answer(agent, task_id, task_seq, Status::Failed, error, Timestamp::now())
     }
 }
 

@@ -181,6 +181,7 @@ mod tests {
             slots: 8,
             busy,
             finished: 41,
+            stalled_s: 0,
             host: "desk".into(),
             pid: 77,
             version: "0.1.0".into(),

@@ -272,6 +272,7 @@ impl<M: Model> Scheduler<M> {
         if running.usage.completion_tokens >= running.job.max_tokens as u64 {
             return finish(running, Finish::Length);
         }
+        running.job.partials.advance();
         if running.job.partials.is_enabled() {
             running.job.partials.send(running.text.take_new());
         }

@@ -1,12 +1,10 @@
-//! Watches the queues. Today that is the janitor: no message stays in a queue that nobody will ever get.
+//! Watches the fleet: shows it, says when something is wrong, and ends what nobody else will.
 //!
-//! * `fate`: what becomes of a stuck message, a pure function
-//! * `janitor`: carries it out: dead letter, result, and only then out of the queue
-//! * `sweep`: finds what no advisory told of
+//! * `janitor`: no message stays in a queue that nobody will ever get
+//! * `watch`: looks at queues, workers, decisions and budgets every few seconds
 
-mod fate;
 mod janitor;
-mod sweep;
+mod watch;
 
 use trilane_broker::pull::PullError;
 use trilane_broker::topology::Topology;
@@ -15,7 +13,7 @@ use trilane_service::Config;
 use trilane_service::start::Started;
 use trilane_trust::{Keys, KeysError};
 
-use crate::janitor::Janitor;
+use crate::janitor::{Janitor, sweep};
 
 /// Why a monitor cannot begin.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use trilane_service::config::{self, EXIT_BAD_CONFIG};
 use trilane_service::start;
 
 /// Watches the queues, and ends what is stuck in them.
@@ -19,24 +18,5 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let config = match config::load(arguments.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(EXIT_BAD_CONFIG);
-        }
-    };
-    match run(config).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(config: config::Config) -> anyhow::Result<()> {
-    let started = start::start(&config.telemetry).await?;
-    trilane_monitor::run(config, &started).await?;
-    Ok(())
+    start::process(arguments.config.as_deref(), trilane_monitor::run).await
 }

@@ -26,6 +26,9 @@ pub struct Heartbeat {
     pub busy: u32,
     /// Tasks it has finished, whatever their outcome.
     pub finished: u64,
+    /// Seconds since it last got on with the tasks that it has: took one, finished one, or had a piece of an answer.
+    /// 0 without any.
+    pub stalled_s: u64,
     /// Name of its host.
     pub host: String,
     /// Its process id there.

@@ -55,6 +55,35 @@ pub struct TaskResult {
 }
 
 impl TaskResult {
+    /// A result without an answer, of a task that no worker has run: nothing used, no decision.
+    pub fn without_answer(
+        agent: AgentName,
+        task_id: TaskId,
+        task_seq: Option<u64>,
+        status: Status,
+        error: TaskError,
+        finished_at: Timestamp,
+    ) -> Self {
+        Self {
+            task_id,
+            agent,
+            task_seq,
+            status,
+            text: None,
+            finish: None,
+            error: Some(error),
+            lane: None,
+            model: None,
+            usage: Usage::default(),
+            cost_usd: 0.0,
+            timing_ms: Timing::default(),
+            attempts: 0,
+            decision: None,
+            metadata: Metadata::new(),
+            finished_at,
+        }
+    }
+
     /// Whether this is the result of the task of its id with this sequence. Cancelled is a task by its id alone.
     pub fn is_of(&self, task_seq: Option<u64>) -> bool {
         self.status == Status::Cancelled || self.task_seq == task_seq

@@ -29,6 +29,8 @@ pub const CANCELS: &str = "CANCELS";
 pub const CANCELLED: &str = "CANCELLED";
 /// What cloud calls may cost and have cost.
 pub const LEDGER: &str = "LEDGER";
+/// How each alert of the monitor began and ended.
+pub const ALERTS: &str = "ALERTS";
 /// What the server says of messages that it has given up.
 pub const ADVISORIES: &str = "ADVISORIES";
 

@@ -69,11 +69,6 @@ pub fn cancelled(agent: &AgentName, task_id: &TaskId) -> String {
     format!("cancelled.{hash}")
 }
 
-/// Where a task's spending is booked.
-pub fn spending(agent: &AgentName, task_id: &TaskId) -> String {
-    format!("spend.{agent}.{task_id}")
-}
-
 /// Where the result of a task is stored; subscribers get it on `results.<agent>.<task id>`.
 pub fn result(agent: &AgentName, task_id: &TaskId) -> String {
     format!("result.{agent}.{task_id}")
@@ -117,6 +112,14 @@ pub fn dead(place: &str) -> String {
 /// Where the spend of a task is booked.
 pub fn spend(agent: &AgentName, task_id: &TaskId) -> String {
     format!("spend.{agent}.{task_id}")
+}
+
+/// Where the monitor keeps how each of its alerts began and ended.
+pub const ALERTED: &str = "alerted.*.*";
+
+/// Where the monitor keeps how an alert began and ended.
+pub fn alerted(kind: &str, place: &str) -> String {
+    format!("alerted.{kind}.{place}")
 }
 
 /// Where an alert of a kind is raised for a lane, or for [`INTAKE`].

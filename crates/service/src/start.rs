@@ -1,6 +1,10 @@
 //! What every process of the fleet does before its own work: logs, metrics, health, signals.
 
-use crate::config::Telemetry;
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::{self, Config, EXIT_BAD_CONFIG, Telemetry};
 use crate::health::{self, HealthError, Readiness};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, TelemetryError};
@@ -39,4 +43,35 @@ pub async fn start(telemetry: &Telemetry) -> Result<Started, StartError> {
     let readiness = Readiness::default();
     health::serve(telemetry.listen, readiness.clone(), metrics, &shutdown).await?;
     Ok(Started { shutdown, readiness })
+}
+
+/// The whole of a process that needs nothing but its configuration, read from `file` where one is named: starts what
+/// every process starts, then runs `run` to its end. Says on stderr why it failed.
+pub async fn process<E: Error>(
+    file: Option<&Path>,
+    run: impl AsyncFnOnce(Config, &Started) -> Result<(), E>,
+) -> ExitCode {
+    let config = match config::load(file) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_BAD_CONFIG);
+        }
+    };
+    let started = match start(&config.telemetry).await {
+        Ok(started) => started,
+        Err(error) => return failed(&error),
+    };
+    match run(config, &started).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// The error with all its causes.
+fn failed(error: &dyn Error) -> ExitCode {
+    let causes = std::iter::successors(Some(error), |error: &&dyn Error| (*error).source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    eprintln!("{}", causes.join(": "));
+    ExitCode::FAILURE
 }

@@ -3,7 +3,7 @@
 //! Only the core holds streams. Every other account reaches it through what its roles may publish and hear, and through
 //! nothing else: imports are made from the same permissions as users are, so neither can be wider than the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use trilane_protocol::subjects;
@@ -58,23 +58,25 @@ impl Accounts<'_> {
             "# Who may do what. Written by `trilane keys init` and `trilane up`: changes are overwritten.\n\naccounts {\n",
         );
         let outside = accounts.iter().filter(|(account, _)| **account != Account::Core);
-        let crossings: Vec<(Kind, String)> = outside.flat_map(|(_, users)| crossings(users)).collect();
+        let exported = widest(outside.flat_map(|(_, users)| crossings(users)));
         for (account, users) in &accounts {
             // Writing to a string never fails.
             let _ = writeln!(text, "  \"{}\" {{", account.name());
             let is_core = *account == Account::Core;
-            let (exported, imported) = match is_core {
-                true => (widest(crossings.clone()), Vec::new()),
-                false => (Vec::new(), widest(crossings_of(users))),
-            };
             if is_core {
                 text.push_str("    jetstream: enabled\n");
             }
             text.push_str("    exports: [\n");
-            exported.iter().for_each(|crossing| text.push_str(&export(crossing)));
+            if is_core {
+                exported.iter().for_each(|crossing| text.push_str(&export(crossing)));
+            }
             said_aloud(users).for_each(|subject| text.push_str(&export(&(Kind::Stream, subject.to_owned()))));
             text.push_str("    ]\n    imports: [\n");
-            imported.iter().for_each(|crossing| text.push_str(&import(account, crossing)));
+            if !is_core {
+                widest(crossings(users))
+                    .iter()
+                    .for_each(|crossing| text.push_str(&import(account, crossing)));
+            }
             heard_aloud(account, users, &accounts).iter().for_each(|line| text.push_str(line));
             text.push_str("    ]\n    users: [\n");
             users.iter().for_each(|user| text.push_str(&user.render()));
@@ -134,10 +136,6 @@ fn is_aloud(subject: &str) -> bool {
     ALOUD.iter().any(|aloud| covers(aloud, subject))
 }
 
-fn crossings_of(users: &[User]) -> Vec<(Kind, String)> {
-    crossings(users).collect()
-}
-
 /// What these users need of the core, by the core's own names.
 fn crossings(users: &[User]) -> impl Iterator<Item = (Kind, String)> {
     users.iter().flat_map(|user| {
@@ -162,9 +160,8 @@ fn in_the_core(subject: &str) -> String {
 }
 
 /// The crossings without those that others of their kind cover: the server takes the first that fits, in no order.
-fn widest(mut crossings: Vec<(Kind, String)>) -> Vec<(Kind, String)> {
-    crossings.sort();
-    crossings.dedup();
+fn widest(crossings: impl Iterator<Item = (Kind, String)>) -> Vec<(Kind, String)> {
+    let crossings: BTreeSet<_> = crossings.collect();
     let is_covered = |(kind, subject): &(Kind, String)| {
         crossings.iter().any(|(other, wider)| other == kind && wider != subject && covers(wider, subject))
     };

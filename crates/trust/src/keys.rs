@@ -102,7 +102,7 @@ impl Keys {
         }
         let seal = self.file(&Role::Classifier, SEAL_FILE);
         write_new(&seal, || SealKey::generate().seed(), Secrecy::Secret)?;
-        let trusted = self.seal_key()?.public_key();
+        let trusted = self.seal_key()?.public_key().to_owned();
         for role in Role::FIXED.into_iter().filter(|role| *role != Role::Producer) {
             write_new(&self.file(&role, TRUSTED_FILE), || format!("{trusted}\n"), Secrecy::Public)?;
         }

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use trilane_protocol::streams::{
-    ADVISORIES, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL, LATER,
-    LEDGER, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS, bucket_stream,
-    consumer_of, stream_of,
+    ADVISORIES, ALERTS, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL,
+    LATER, LEDGER, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS,
+    bucket_stream, consumer_of, stream_of,
 };
 use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
@@ -77,7 +77,6 @@ impl Permissions {
             format!("{api}.CONSUMER.MSG.NEXT.{stream}.*"),
             format!("{api}.DIRECT.GET.{stream}"),
             format!("{api}.DIRECT.GET.{stream}.>"),
-            format!("$JS.FC.{stream}.>"),
         ]);
     }
 }
@@ -119,6 +118,8 @@ fn classifier(lanes: &Lanes) -> Permissions {
         format!("$KV.{PIPELINES}.>"),
     ]);
     permissions.may_read(api, &bucket_stream(WORKERS));
+    // A bucket is watched by a consumer that the server pushes to, and that says how far it has got.
+    permissions.may_publish([format!("$JS.FC.{}.>", bucket_stream(WORKERS))]);
     permissions.subscribe.push(subjects::CANCELLED.into());
     permissions
 }
@@ -189,7 +190,7 @@ fn observer() -> Permissions {
         ]
         .map(|request| format!("{api}.{request}")),
     );
-    for stream in [RESULTS, ROUTES, DEAD, LEDGER] {
+    for stream in [RESULTS, ROUTES, DEAD, LEDGER, ALERTS] {
         permissions.may_read(api, stream);
     }
     permissions.may_read(api, &bucket_stream(WORKERS));
@@ -213,5 +214,9 @@ fn monitor(lanes: &Lanes) -> Permissions {
     }
     permissions.may_publish(lanes.keys().map(|lane| subjects::dead(lane.as_str())));
     permissions.may_publish([subjects::dead(subjects::INTAKE), "result.*.*".into(), "alert.*.*".into()]);
+    // How alerts began and ended, and the switch of each lane that the dashboard has.
+    permissions.may_publish([subjects::ALERTED.into()]);
+    permissions
+        .may_publish([LANE_LOCAL, LANE_CLOUD].map(|stream| format!("{api}.CONSUMER.PAUSE.{stream}.*")));
     permissions
 }

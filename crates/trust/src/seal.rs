@@ -25,11 +25,16 @@ const SIGNATURE_BYTES: usize = 64;
 const CLOCK_ALLOWANCE_MS: i64 = 60_000;
 
 /// The key that seals are made with.
-pub struct SealKey(KeyPair);
-
-/// The keys whose seals are trusted. More than one while a key is being replaced.
 #[derive(Clone)]
-pub struct Trusted(Vec<KeyPair>);
+pub struct SealKey {
+    pair: KeyPair,
+    /// As it stands in every seal.
+    public_key: String,
+}
+
+/// The keys whose seals are trusted, with how they are written. More than one while a key is being replaced.
+#[derive(Clone)]
+pub struct Trusted(Vec<(String, KeyPair)>);
 
 /// A seal on a lane message, as it travels in a header: `<public key> <expires, ms since 1970> <signature>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,46 +78,50 @@ impl SealError {
 impl SealKey {
     /// A new key.
     pub fn generate() -> Self {
-        Self(KeyPair::new(KeyPairType::Module))
+        Self::of(KeyPair::new(KeyPairType::Module))
+    }
+
+    fn of(pair: KeyPair) -> Self {
+        Self { public_key: pair.public_key(), pair }
     }
 
     /// The key of a seed.
     pub fn from_seed(seed: &str) -> Option<Self> {
         let pair = KeyPair::from_seed(seed).ok()?;
-        matches!(pair.key_pair_type(), KeyPairType::Module).then_some(Self(pair))
+        matches!(pair.key_pair_type(), KeyPairType::Module).then(|| Self::of(pair))
     }
 
     /// What is kept of it; a secret.
     pub fn seed(&self) -> String {
-        self.0.seed().unwrap_or_default()
+        self.pair.seed().unwrap_or_default()
     }
 
     /// What others check its seals with.
-    pub fn public_key(&self) -> String {
-        self.0.public_key()
+    pub fn public_key(&self) -> &str {
+        &self.public_key
     }
 
     /// Seals a lane message.
     pub fn seal(&self, lane: &LaneName, payload: &[u8], expires_at: Timestamp) -> Seal {
         let expires_at_ms = expires_at.as_millisecond();
         let text = lane_text(lane, payload, expires_at_ms);
-        Seal { key: self.public_key(), expires_at_ms, signature: self.sign(&text) }
+        Seal { key: self.public_key.clone(), expires_at_ms, signature: self.sign(&text) }
     }
 
     /// Signs a segment of the routing log: the text of its header, `<public key> <signature>`.
     pub fn sign_log(&self, payload: &[u8]) -> String {
-        format!("{} {}", self.public_key(), STANDARD.encode(self.sign(&log_text(payload))))
+        format!("{} {}", self.public_key, STANDARD.encode(self.sign(&log_text(payload))))
     }
 
     fn sign(&self, text: &[u8]) -> Vec<u8> {
         // A pair that was made from a seed always signs.
-        self.0.sign(text).unwrap_or_default()
+        self.pair.sign(text).unwrap_or_default()
     }
 }
 
 impl fmt::Debug for SealKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SealKey({})", self.public_key())
+        write!(f, "SealKey({})", self.public_key)
     }
 }
 
@@ -120,7 +129,7 @@ impl Trusted {
     /// The keys in `text`, one a line; `None` where there is none or a line is none.
     pub fn from_lines(text: &str) -> Option<Self> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let keys: Option<Vec<KeyPair>> = lines.map(module_key).collect();
+        let keys: Option<Vec<_>> = lines.map(module_key).collect();
         keys.filter(|keys| !keys.is_empty()).map(Self)
     }
 
@@ -153,13 +162,13 @@ impl Trusted {
     }
 
     fn key(&self, public_key: &str) -> Option<&KeyPair> {
-        self.0.iter().find(|key| key.public_key() == public_key)
+        self.0.iter().find(|(written, _)| written == public_key).map(|(_, key)| key)
     }
 }
 
 impl fmt::Debug for Trusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(KeyPair::public_key)).finish()
+        f.debug_list().entries(self.0.iter().map(|(written, _)| written)).finish()
     }
 }
 
@@ -182,9 +191,9 @@ impl fmt::Display for Seal {
     }
 }
 
-fn module_key(line: &str) -> Option<KeyPair> {
+fn module_key(line: &str) -> Option<(String, KeyPair)> {
     let pair = KeyPair::from_public_key(line).ok()?;
-    matches!(pair.key_pair_type(), KeyPairType::Module).then_some(pair)
+    matches!(pair.key_pair_type(), KeyPairType::Module).then(|| (pair.public_key(), pair))
 }
 
 /// A signature of another length would make the library panic.
@@ -220,7 +229,7 @@ mod tests {
     #[test]
     fn a_seal_holds_for_its_message_lane_and_time_and_for_nothing_else() {
         let key = SealKey::generate();
-        let trusted = Trusted::from_lines(&key.public_key()).unwrap();
+        let trusted = Trusted::from_lines(key.public_key()).unwrap();
         let fast = lane("local-fast");
         let seal = key.seal(&fast, b"message", at(1_000));
         let read = Seal::read(&seal.to_string()).unwrap();
@@ -242,7 +251,7 @@ mod tests {
     #[test]
     fn what_signs_the_log_seals_no_message() {
         let key = SealKey::generate();
-        let trusted = Trusted::from_lines(&key.public_key()).unwrap();
+        let trusted = Trusted::from_lines(key.public_key()).unwrap();
         let header = key.sign_log(b"segment");
         assert!(trusted.verify_log(&header, b"segment"));
         assert!(!trusted.verify_log(&header, b"segmenu"));
@@ -257,7 +266,7 @@ mod tests {
         for header in ["", "a b", "a b c", "MA 1 AAAA", "MA x AAAA", "a 1 c d"] {
             assert_eq!(Seal::read(header), None, "{header}");
         }
-        let trusted = Trusted::from_lines(&SealKey::generate().public_key()).unwrap();
+        let trusted = Trusted::from_lines(SealKey::generate().public_key()).unwrap();
         assert!(!trusted.verify_log("x", b""));
         assert!(!trusted.verify_log("x AAAA", b""));
     }

@@ -12,6 +12,7 @@ use trilane_protocol::Work;
 use trilane_protocol::outcome::Partial;
 use trilane_protocol::work::{LaneMessage, Spent};
 
+use crate::heartbeat::Progress;
 use crate::partials::PartialSender;
 use crate::runner::{Assignment, Completion, RunError, RunErrorKind, Runner};
 use crate::verdict::Outcome;
@@ -34,9 +35,10 @@ pub(crate) async fn run<R: Runner>(
     deliveries: u32,
     drained: &CancellationToken,
     cancelled: Watched,
+    progress: Progress,
 ) -> Outcome {
     let cancel = CancellationToken::new();
-    let partials = partials(broker, &message.work, deliveries);
+    let partials = partials(broker, &message.work, deliveries).with_progress(progress);
     let assignment = Assignment {
         work: message.work.clone(),
         decision: message.decision.clone(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,36 @@ struct Counters {
     busy: AtomicU32,
     finished: AtomicU64,
     is_draining: AtomicBool,
+    progress: Progress,
+}
+
+/// When the worker last got on with anything that it has. Cheap to clone, and cheap to tell: once a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    since: Instant,
+    /// Milliseconds after `since`.
+    last_ms: Arc<AtomicU64>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { since: Instant::now(), last_ms: Arc::default() }
+    }
+}
+
+impl Progress {
+    /// Says that something was got on with.
+    pub(crate) fn made(&self) {
+        self.last_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn stalled(&self) -> Duration {
+        Duration::from_millis(self.now_ms().saturating_sub(self.last_ms.load(Ordering::Relaxed)))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// A task in progress; counts as finished when dropped.
@@ -26,11 +56,22 @@ pub(crate) struct InProgress(Arc<Counters>);
 impl Activity {
     pub(crate) fn start_task(&self) -> InProgress {
         self.0.busy.fetch_add(1, Ordering::Relaxed);
+        self.0.progress.made();
         InProgress(Arc::clone(&self.0))
     }
 
     pub(crate) fn start_draining(&self) {
         self.0.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// What an attempt tells of its progress.
+    pub(crate) fn progress(&self) -> Progress {
+        self.0.progress.clone()
+    }
+
+    fn stalled_s(&self) -> u64 {
+        let is_idle = self.0.busy.load(Ordering::Relaxed) == 0;
+        if is_idle { 0 } else { self.0.progress.stalled().as_secs() }
     }
 
     fn state(&self) -> WorkerState {
@@ -41,6 +82,7 @@ impl Activity {
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        self.0.progress.made();
         self.0.finished.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -68,6 +110,7 @@ fn now(identity: &Heartbeat, activity: &Activity) -> Heartbeat {
         state: activity.state(),
         busy: activity.0.busy.load(Ordering::Relaxed),
         finished: activity.0.finished.load(Ordering::Relaxed),
+        stalled_s: activity.stalled_s(),
         at: Timestamp::now(),
         ..identity.clone()
     }

@@ -2,6 +2,8 @@
 
 use tokio::sync::mpsc;
 
+use crate::heartbeat::Progress;
+
 /// Pieces that may wait for the publisher. A runner that is faster loses none: pieces join up instead.
 pub const PARTIALS_IN_FLIGHT: usize = 64;
 
@@ -10,13 +12,25 @@ pub const PARTIALS_IN_FLIGHT: usize = 64;
 pub struct PartialSender {
     channel: Option<mpsc::Sender<String>>,
     unsent: String,
+    progress: Progress,
 }
 
 impl PartialSender {
     /// A sender, and the end that the publisher reads.
     pub fn channel() -> (Self, mpsc::Receiver<String>) {
         let (sender, receiver) = mpsc::channel(PARTIALS_IN_FLIGHT);
-        (Self { channel: Some(sender), unsent: String::new() }, receiver)
+        (Self { channel: Some(sender), ..Self::default() }, receiver)
+    }
+
+    /// The same, telling the worker's signs of life whenever there is a piece.
+    #[must_use]
+    pub(crate) fn with_progress(self, progress: Progress) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// Says that the answer grows, where there is no text to send.
+    pub fn advance(&self) {
+        self.progress.made();
     }
 
     /// A sender that drops everything, for tasks that did not ask for partial text.
@@ -31,6 +45,7 @@ impl PartialSender {
 
     /// Sends whole characters. What does not fit the channel now goes out with the next piece.
     pub fn send(&mut self, text: &str) {
+        self.progress.made();
         let Some(channel) = &self.channel else { return };
         self.unsent.push_str(text);
         if self.unsent.is_empty() {

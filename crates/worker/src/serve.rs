@@ -211,7 +211,9 @@ async fn judge<R: Runner>(
         Outcome::Cancelled
     } else {
         let cancelled = shared.cancellations.watch(&message.work);
-        attempt::run(&shared.runner, &shared.broker, message, deliveries, &shared.drained, cancelled).await
+        let progress = shared.activity.progress();
+        let Shared { runner, broker, drained, .. } = shared;
+        attempt::run(runner, broker, message, deliveries, drained, cancelled, progress).await
     };
     if let Outcome::Failed(error) = &outcome {
         attempt.retry_delay = retry::delay(&shared.config.worker, deliveries, error.retry_after);
@@ -284,6 +286,7 @@ fn identity(spec: &WorkerSpec) -> Heartbeat {
         slots: spec.slots,
         busy: 0,
         finished: 0,
+        stalled_s: 0,
         host,
         pid,
         version: env!("CARGO_PKG_VERSION").into(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use trilane_broker::Broker;
+use trilane_broker::lanes::SEAL;
 use trilane_broker::logs::{Entry, Log, Reach, Start};
 use trilane_protocol::{Zone, subjects};
 use trilane_service::Config;
@@ -13,9 +14,6 @@ use trilane_service::config::Streams;
 use trilane_trust::{Keys, Role};
 
 use super::audit::{Audit, Proof, Rules, Stored};
-
-/// The header that a segment's signature travels in.
-const SEAL: &str = "Trilane-Seal";
 
 /// Share of its largest size from which on a log may have let go of its oldest messages.
 const NEARLY_FULL: f64 = 0.9;

@@ -6,7 +6,7 @@ use config::{Config as Sources, File, FileFormat};
 use trilane_protocol::nearest::with_suggestion;
 use trilane_routing::raw::{RawRegistry, RegistryError};
 
-use super::{Config, RawConfig, environment};
+use super::{Config, RawConfig, environment, watching};
 
 /// The embedded default, every key annotated.
 pub const DEFAULT_TOML: &str = include_str!("../../../../config/trilane.toml");
@@ -120,9 +120,12 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
         local_worker: raw.local_worker,
         classifier: raw.classifier,
         monitor: raw.monitor,
+        alerts: raw.alerts,
+        dashboard: raw.dashboard,
         telemetry: raw.telemetry,
     };
     check_numbers(&config)?;
+    watching::check(&config)?;
     Ok(config)
 }
 
@@ -147,7 +150,7 @@ fn endless_number(tree: &serde_json::Value) -> Option<String> {
 
 /// The numbers that would break a promise or hang a process when out of range.
 fn check_numbers(config: &Config) -> Result<(), ConfigError> {
-    let rules: [(&str, bool, &str); 16] = [
+    let rules: [(&str, bool, &str); 20] = [
         (
             "policy.good_enough",
             (0.0..=1.0).contains(&config.policy.good_enough),
@@ -194,6 +197,18 @@ fn check_numbers(config: &Config) -> Result<(), ConfigError> {
         ("local_worker.batch_tokens", config.local_worker.batch_tokens >= 32, "expected 32 or more"),
         ("classifier.window", config.classifier.window > 0, "expected 1 or more"),
         ("monitor.sweep_s", config.monitor.sweep_s > 0, "expected 1 or more"),
+        ("monitor.look_s", config.monitor.look_s > 0, "expected 1 or more"),
+        (
+            "monitor.rate_window_s",
+            config.monitor.rate_window_s >= 2 * config.monitor.look_s,
+            "expected twice monitor.look_s or more: a rate needs two looks",
+        ),
+        ("alerts.hung_s", config.alerts.hung_s > 0, "expected 1 or more"),
+        (
+            "alerts.budget",
+            config.alerts.budget > 0.0 && config.alerts.budget <= 1.0,
+            "expected a share above 0, up to 1",
+        ),
     ];
     match rules.into_iter().find(|(_, holds, _)| !holds) {
         Some((key, _, problem)) => Err(ConfigError::BadKey { key: key.into(), problem: problem.into() }),
@@ -262,6 +277,34 @@ mod tests {
             let file = format!("[agents.sample]\nbudget_day_usd = {number}");
             let own = load_from(Some(&file), []).unwrap_err().to_string();
             assert!(own.contains("agents.sample.budget_day_usd"), "{own}");
+        }
+    }
+
+    #[test]
+    fn a_bound_for_a_lane_that_is_not_there_names_the_nearest() {
+        let error = load_from(Some("[alerts.lanes.local-fats]\nage_s = 5"), []).unwrap_err().to_string();
+        assert!(
+            error.contains("alerts.lanes.local-fats") && error.contains("did you mean `local-fast`?"),
+            "{error}"
+        );
+        let config = load_from(Some("[alerts.lanes.local-fast]\nage_s = 5"), []).unwrap();
+        let [fast, deep] =
+            ["local-fast", "local-deep"].map(|lane| config.alerts.limits_of(&lane.parse().unwrap()));
+        assert_eq!((fast.age_s, fast.wait_s), (5, deep.wait_s), "what is not said is as for all lanes");
+        assert_ne!(fast.age_s, deep.age_s);
+    }
+
+    #[test]
+    fn shares_and_webhooks_are_checked() {
+        for (file, key) in [
+            ("[alerts.limits]\nfull = 1.5", "alerts.limits.full"),
+            ("[alerts.lanes.cloud]\nsaturation = 0.0", "alerts.lanes.cloud.saturation"),
+            ("[alerts]\nbudget = 2.0", "alerts.budget"),
+            ("[alerts]\nwebhooks = [{ url = \"example.org\" }]", "alerts.webhooks.0.url"),
+            ("[monitor]\nrate_window_s = 1", "monitor.rate_window_s"),
+        ] {
+            let error = load_from(Some(file), []).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
         }
     }
 

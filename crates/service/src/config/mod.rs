@@ -4,6 +4,7 @@
 
 mod environment;
 mod load;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use trilane_routing::raw::{RawAgent, RawModel};
 use trilane_routing::registry::{Lane, Provider, Registry};
 
 pub use load::{ConfigError, DEFAULT_TOML, EXIT_BAD_CONFIG, load, load_from};
+pub use watching::{Alerts, Dashboard, LaneLimits, LaneOverrides, Monitor, Webhook};
 
 /// The checked configuration.
 #[derive(Debug, Clone, Serialize)]
@@ -47,6 +49,10 @@ pub struct Config {
     pub classifier: Classifier,
     /// The monitor.
     pub monitor: Monitor,
+    /// When alerts are raised, and who is told.
+    pub alerts: Alerts,
+    /// The page that the monitor serves.
+    pub dashboard: Dashboard,
     /// Logs, metrics, health.
     pub telemetry: Telemetry,
 }
@@ -78,6 +84,8 @@ struct RawConfig {
     local_worker: LocalWorker,
     classifier: Classifier,
     monitor: Monitor,
+    alerts: Alerts,
+    dashboard: Dashboard,
     telemetry: Telemetry,
 }
 
@@ -301,21 +309,6 @@ pub struct Classifier {
     pub full_lane_retry_initial_ms: u64,
     /// Longest such delay, milliseconds.
     pub full_lane_retry_max_ms: u64,
-}
-
-/// The monitor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Monitor {
-    /// Seconds between two sweeps for stuck messages.
-    pub sweep_s: u64,
-}
-
-impl Monitor {
-    /// Between two sweeps.
-    pub fn sweep(&self) -> Duration {
-        Duration::from_secs(self.sweep_s)
-    }
 }
 
 /// Logs, metrics, health.

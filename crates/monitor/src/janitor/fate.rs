@@ -56,7 +56,7 @@ pub(crate) fn of(stuck: &Stuck, trusted: &Trusted, now: Timestamp) -> Fate {
     let subject = &stuck.source.subject;
     let intake = || subjects::INTAKE.to_owned();
     let (place, known) = if let Some(lane) = subjects::lane_of(subject) {
-        let known = sealed(&stuck.payload, stuck.seal(), &lane, trusted, now);
+        let known = sealed(&stuck.payload(), stuck.seal(), &lane, trusted, now);
         (lane.to_string(), known.map(|message| on_a_lane(message, stuck.place.deliveries)))
     } else if let Some(agent) = subjects::agent_of(subject) {
         let known = match subjects::is_return(subject) {
@@ -108,7 +108,7 @@ fn on_a_lane(message: LaneMessage, deliveries: u64) -> Known {
 
 /// What a worker has handed back and no classifier has taken. An answer in it stays in the dead letter.
 fn handed_back(stuck: &Stuck, agent: &AgentName, trusted: &Trusted, now: Timestamp) -> Result<Known, String> {
-    let returned: Return = Encoding::Msgpack.decode(&stuck.payload).map_err(|error| error.to_string())?;
+    let returned: Return = Encoding::Msgpack.decode(stuck.payload()).map_err(|error| error.to_string())?;
     let message = sealed(&returned.message, Some(&returned.seal), &returned.lane, trusted, now)?;
     if message.work.agent != *agent {
         return Err("the subject names another agent than the message".to_owned());
@@ -118,7 +118,7 @@ fn handed_back(stuck: &Stuck, agent: &AgentName, trusted: &Trusted, now: Timesta
 
 /// A task that never left the intake. Where it does not read, its producer still looks for a result.
 fn published(stuck: &Stuck, agent: AgentName) -> Known {
-    let Stuck { payload, source, .. } = stuck;
+    let (payload, source) = (stuck.payload(), &stuck.source);
     let encoding = Encoding::detect(stuck.header("Content-Type"), payload).unwrap_or(Encoding::Json);
     let task: Option<Task> = encoding.decode(payload).ok();
     Known {
@@ -144,14 +144,8 @@ fn failure(stuck: &Stuck, place: String, known: Known, now: Timestamp) -> Failur
     let Known { agent, task_id, task_seq, encoding, published_at, metadata, spent, decision } = known;
     let decided_at = decision.as_ref().map_or(now, |decision| decision.decided_at);
     let message = format!("{}; then publish the task again under another id", cause(stuck));
+    let error = TaskError::new(MAX_DELIVERIES, message);
     let result = TaskResult {
-        task_id,
-        agent,
-        task_seq: Some(task_seq),
-        status: Status::Failed,
-        text: None,
-        finish: None,
-        error: Some(TaskError::new(MAX_DELIVERIES, message)),
         lane: decision.as_ref().map(|decision| decision.lane.clone()),
         model: decision.as_ref().map(|decision| decision.model.clone()),
         usage: spent.usage,
@@ -164,7 +158,7 @@ fn failure(stuck: &Stuck, place: String, known: Known, now: Timestamp) -> Failur
         attempts: spent.attempts,
         decision,
         metadata,
-        finished_at: now,
+        ..TaskResult::without_answer(agent, task_id, Some(task_seq), Status::Failed, error, now)
     };
     Failure { place, result, encoding }
 }

@@ -7,7 +7,7 @@ use tokio::time::MissedTickBehavior;
 use trilane_broker::stuck::Place;
 use trilane_service::Shutdown;
 
-use crate::janitor::Janitor;
+use super::Janitor;
 
 /// Sweeps all queues, again and again, until shutdown has begun.
 pub(crate) async fn keep_sweeping(

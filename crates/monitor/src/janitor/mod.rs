@@ -2,6 +2,12 @@
 //!
 //! Every step bears being done twice, by the same janitor or by two at once: the letter has an id, the server
 //! refuses a second result, and a message that is gone is gone.
+//!
+//! * [`fate`]: what becomes of a stuck message, a pure function
+//! * [`sweep`]: finds what no advisory told of
+
+mod fate;
+pub(crate) mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +26,7 @@ use trilane_protocol::{AgentName, TaskId, subjects};
 use trilane_service::Shutdown;
 use trilane_trust::Trusted;
 
-use crate::fate::{self, Failure, Fate};
+use fate::{Failure, Fate};
 
 /// Advisories in hand at once: one after the other is fast enough for what should never happen.
 const AT_ONCE: usize = 1;

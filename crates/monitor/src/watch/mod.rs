@@ -1,0 +1,6 @@
+//! Looks at the fleet every few seconds.
+//!
+//! * [`fleet`]: what was seen, as data
+
+#[expect(dead_code, reason = "what looks and what shows come with it")]
+pub(crate) mod fleet;
