@@ -35,7 +35,7 @@ RUN apt-get update \
 WORKDIR /build
 # One list for both builds. On x86-64 llama.cpp is built for AVX2, whatever the building machine has; setting
 # SOURCE_DATE_EPOCH would take AVX2 away.
-ENV PACKAGES="-p trilane-cli -p trilane-classifier -p trilane-monitor -p trilane-local-worker -p trilane-endpoint-worker -p trilane-cloud-worker"
+ENV PACKAGES="-p trilane-cli -p trilane-classifier -p trilane-monitor -p trilane-notifier -p trilane-local-worker -p trilane-endpoint-worker -p trilane-cloud-worker"
 COPY --from=manifests /build .
 RUN cargo build --release --locked $PACKAGES
 COPY config config

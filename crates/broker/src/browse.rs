@@ -97,7 +97,7 @@ impl Broker {
 
     /// What comes on a subject of core NATS, as far as it reads: the answers to whatever this connection publishes
     /// from now on are among it.
-    async fn heard<T: serde::de::DeserializeOwned + Send>(
+    pub(crate) async fn heard<T: serde::de::DeserializeOwned + Send>(
         &self,
         subject: String,
     ) -> Result<impl Stream<Item = T> + Send + use<T>, SubscribeError> {

@@ -25,10 +25,16 @@ pub struct Depth {
 
 /// Why a queue cannot be looked at.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the queue of `{lane}`: {reason}")]
+#[error("cannot read the queue of `{queue}`: {reason}")]
 pub struct DepthError {
-    lane: LaneName,
+    queue: String,
     reason: String,
+}
+
+impl DepthError {
+    pub(crate) fn new(queue: &str, reason: impl std::fmt::Display) -> Self {
+        Self { queue: queue.to_owned(), reason: reason.to_string() }
+    }
 }
 
 impl Broker {
@@ -89,5 +95,5 @@ fn time_of(at: Timestamp) -> Result<async_nats::datetime::DateTime, String> {
 }
 
 fn failed(lane: &LaneName, error: impl std::fmt::Display) -> DepthError {
-    DepthError { lane: lane.clone(), reason: error.to_string() }
+    DepthError::new(lane.as_str(), error)
 }

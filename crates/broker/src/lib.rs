@@ -21,6 +21,7 @@
 //! * [`ledger`]: what calls cost, counted before they are made
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
+//! * [`observe`]: what the monitor looks at beyond that
 //! * [`pipelines`]: what is kept of a pipeline while it runs
 
 pub mod browse;
@@ -35,6 +36,7 @@ pub mod later;
 pub mod ledger;
 pub mod letters;
 pub mod logs;
+pub mod observe;
 pub mod pipelines;
 pub mod provision;
 pub mod publish;

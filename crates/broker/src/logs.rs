@@ -81,6 +81,8 @@ pub struct Reach {
     pub first_sequence: u64,
     /// Sequence of the newest message there ever was.
     pub last_sequence: u64,
+    /// Messages that are kept.
+    pub messages: u64,
     /// Bytes that are kept.
     pub bytes: u64,
     /// When the stream was made.
@@ -189,6 +191,7 @@ impl Broker {
         Ok(Reach {
             first_sequence: info.state.first_sequence,
             last_sequence: info.state.last_sequence,
+            messages: info.state.messages,
             bytes: info.state.bytes,
             created_at: created_at.map_err(|error| failed(&error))?,
         })

@@ -16,8 +16,8 @@ use trilane_protocol::{LaneName, Zone};
 use crate::connect::Broker;
 use crate::delivery::Delivery;
 use crate::topology::{
-    self, ADVISORIES, CANCEL, CANCELS, CLASSIFY, DUE, JANITOR, LATER, RETURNS, RETURNS_CLOUD, TAKE_BACK,
-    TASKS,
+    self, ADVISORIES, ALERTS, CANCEL, CANCELS, CLASSIFY, DUE, JANITOR, LATER, NOTIFY, RETURNS, RETURNS_CLOUD,
+    TAKE_BACK, TASKS,
 };
 
 /// How long a pull on an empty queue waits before it is renewed.
@@ -90,6 +90,14 @@ impl Broker {
     /// [`PullError`] where the consumer is not there.
     pub async fn pull_advisories(&self) -> Result<Puller, PullError> {
         Ok(Puller { consumers: vec![self.consumer(ADVISORIES, JANITOR.into()).await?] })
+    }
+
+    /// What monitors say of alerts, for a notifier.
+    ///
+    /// # Errors
+    /// [`PullError`] where the consumer is not there.
+    pub async fn pull_alerts(&self) -> Result<Puller, PullError> {
+        Ok(Puller { consumers: vec![self.consumer(ALERTS, NOTIFY.into()).await?] })
     }
 
     /// One lane, for a worker.

@@ -12,7 +12,7 @@ use trilane_protocol::{LaneName, Zone, subjects};
 
 pub use trilane_protocol::streams::{
     ADVISORIES, ALERTS, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL,
-    LATER, LEDGER, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS,
+    LATER, LEDGER, NOTIFY, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS,
     WORKERS_STREAM, consumer_of, stream_of,
 };
 use trilane_routing::registry::{Lane, Registry};
@@ -37,6 +37,10 @@ const ALERTS_MAX_MESSAGES_PER_SUBJECT: i64 = 200;
 
 /// Bytes of one of them, at most.
 const ALERT_MAX_BYTES: i32 = 16 * 1_024;
+
+/// Seconds after which a notifier that fell silent loses the alerts that it had in hand, and how many those may be.
+const ALERTS_ACK_WAIT_S: u64 = 60;
+const ALERTS_MAX_IN_FLIGHT: i64 = 256;
 
 /// Seconds after which a janitor that fell silent loses the advisory that it had in hand.
 const ADVISORIES_ACK_WAIT_S: u64 = 60;
@@ -69,6 +73,7 @@ impl Topology {
             .map(|(name, zone)| lane_stream(name, lanes_in(zone).map(|(lane, _)| lane), streams));
         let mut consumers = classifier_consumers(streams);
         consumers.push((ADVISORIES, janitor_consumer()));
+        consumers.push((ALERTS, notifier_consumer()));
         for (name, lane) in &registry.lanes {
             let consumer = |priority| (stream_of(lane.zone), lane_consumer(name, lane, priority));
             consumers.extend(Priority::ALL.map(consumer));
@@ -268,6 +273,14 @@ fn ledger(streams: &Streams) -> Stream {
 
 fn janitor_consumer() -> pull::Config {
     consumer(JANITOR, "", ADVISORIES_ACK_WAIT_S, ADVISORIES_MAX_IN_FLIGHT)
+}
+
+/// What monitors say from now on: whoever starts the first notifier is not told of what was.
+fn notifier_consumer() -> pull::Config {
+    pull::Config {
+        deliver_policy: DeliverPolicy::New,
+        ..consumer(NOTIFY, "", ALERTS_ACK_WAIT_S, ALERTS_MAX_IN_FLIGHT)
+    }
 }
 
 /// What classifiers pull from; together at most so much of each may be in their hands.

@@ -1,11 +1,18 @@
 //! Watches the fleet: shows it, says when something is wrong, and ends what nobody else will.
 //!
+//! * `alerts`: what is wrong, since when, what it means and what to do
 //! * `janitor`: no message stays in a queue that nobody will ever get
 //! * `watch`: looks at queues, workers, decisions and budgets every few seconds
 
+mod alerts;
 mod janitor;
+#[cfg(test)]
+mod sample;
 mod watch;
 
+use std::sync::Arc;
+
+use tokio::sync::watch as latest;
 use trilane_broker::pull::PullError;
 use trilane_broker::topology::Topology;
 use trilane_broker::{Broker, ConnectError, Role};
@@ -44,10 +51,15 @@ pub async fn run(config: Config, started: &Started) -> Result<(), MonitorError> 
     tracing::info!(monitor = name, sweep_s = config.monitor.sweep_s, "watching");
 
     let janitor = Janitor::new(broker.clone(), trusted);
+    let (found, zombies) = latest::channel(0);
+    let (sees, seen) = latest::channel(None);
+    let (shows, _shown) = latest::channel(Arc::default());
     started.readiness.set(true);
     tokio::join!(
         janitor.follow(advisories, &started.shutdown),
-        sweep::keep_sweeping(&janitor, queues, every, &started.shutdown),
+        sweep::keep_sweeping(&janitor, queues, every, found, &started.shutdown),
+        watch::keep_watching(&broker, &config, zombies, sees, &started.shutdown),
+        alerts::keep_alerting(&broker, &config, seen, shows, &started.shutdown),
     );
     started.readiness.set(false);
     broker.flush().await;

@@ -45,6 +45,9 @@ pub const CANCEL: &str = "cancel";
 /// The monitors' consumer of [`ADVISORIES`].
 pub const JANITOR: &str = "janitor";
 
+/// The notifiers' consumer of [`ALERTS`].
+pub const NOTIFY: &str = "notify";
+
 /// The bucket of signs of life.
 pub const WORKERS: &str = "workers";
 /// The stream behind it.

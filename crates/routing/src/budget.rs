@@ -3,6 +3,7 @@
 //! Days are UTC days, weeks begin on Monday, UTC. Local lanes cost nothing and know no budget.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -117,6 +118,15 @@ impl Window {
             Self::Day => day == today,
             Self::Week => monday(day) == monday(today),
         }
+    }
+
+    /// How long it is.
+    pub fn length(self) -> Duration {
+        let days = match self {
+            Self::Day => 1,
+            Self::Week => 7,
+        };
+        Duration::from_secs(days * 24 * 3_600)
     }
 
     /// When the one that `now` lies in is over. The end of time counts as its own end.

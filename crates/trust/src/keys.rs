@@ -5,7 +5,7 @@
 //! <keys>/classifier/nats.nk  seal.nk      what a classifier connects and seals with
 //! <keys>/local/nats.nk  seal.pub          a local worker: connects, and checks seals
 //! <keys>/cloud/nats.nk  seal.pub          a cloud worker
-//! <keys>/admin/, observer/, monitor/, producer/
+//! <keys>/admin/, observer/, monitor/, notifier/, producer/
 //! <keys>/agents/NAME/nats.nk              one producer, by `trilane keys agent NAME`
 //! <keys>/server/users/*.pub               every public key
 //! <keys>/server/accounts.conf             for the server: those and what they may do

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use trilane_protocol::streams::{
     ADVISORIES, ALERTS, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL,
-    LATER, LEDGER, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS,
+    LATER, LEDGER, NOTIFY, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS,
     bucket_stream, consumer_of, stream_of,
 };
 use trilane_protocol::task::Priority;
@@ -38,6 +38,7 @@ impl Permissions {
             Role::CloudWorker => cloud_worker(lanes),
             Role::Observer => observer(),
             Role::Monitor => monitor(lanes),
+            Role::Notifier => notifier(),
             Role::Admin => Self { publish: vec![">".into()], subscribe: vec![">".into()] },
         };
         if *role != Role::Admin {
@@ -198,6 +199,13 @@ fn observer() -> Permissions {
         ["results.*.*", "results.>", "route.*", subjects::PARTIALS, "partial.>", subjects::ALERTS, "alert.>"]
             .map(String::from),
     );
+    permissions
+}
+
+/// The one role with a way out, and so with nothing but what may go out.
+fn notifier() -> Permissions {
+    let mut permissions = Permissions::default();
+    permissions.may_consume(Account::Notifiers.api_prefix(), ALERTS, NOTIFY);
     permissions
 }
 

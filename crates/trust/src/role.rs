@@ -19,6 +19,8 @@ pub enum Role {
     Observer,
     /// Clears away what is stuck.
     Monitor,
+    /// Posts alerts to webhooks.
+    Notifier,
     /// Creates streams, consumers and buckets; may do everything.
     Admin,
 }
@@ -38,6 +40,8 @@ pub enum Account {
     Cloud,
     /// Those who look, and the monitor.
     Operators,
+    /// Those who tell others of alerts.
+    Notifiers,
     /// The operator's own producer, and clients without a key.
     Producers,
     /// The producer of one agent.
@@ -52,6 +56,7 @@ impl Account {
             Self::Local => "LOCAL".into(),
             Self::Cloud => "CLOUD".into(),
             Self::Operators => "OPERATORS".into(),
+            Self::Notifiers => "NOTIFIERS".into(),
             Self::Producers => "PRODUCERS".into(),
             Self::Agent(agent) => format!("AGENT_{agent}"),
         }
@@ -69,13 +74,14 @@ impl Account {
 
 impl Role {
     /// The roles that every fleet has, agents aside.
-    pub const FIXED: [Self; 7] = [
+    pub const FIXED: [Self; 8] = [
         Self::Producer,
         Self::Classifier,
         Self::LocalWorker,
         Self::CloudWorker,
         Self::Observer,
         Self::Monitor,
+        Self::Notifier,
         Self::Admin,
     ];
 
@@ -105,6 +111,7 @@ impl Role {
             Self::CloudWorker => "cloud".into(),
             Self::Observer => "observer".into(),
             Self::Monitor => "monitor".into(),
+            Self::Notifier => "notifier".into(),
             Self::Admin => "admin".into(),
         }
     }
@@ -117,6 +124,7 @@ impl Role {
             Self::CloudWorker => Account::Cloud,
             Self::LocalWorker => Account::Local,
             Self::Observer | Self::Monitor => Account::Operators,
+            Self::Notifier => Account::Notifiers,
             Self::Classifier | Self::Admin => Account::Core,
         }
     }

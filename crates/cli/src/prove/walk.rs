@@ -96,7 +96,7 @@ mod tests {
         let now = Timestamp::from_second(2 * max_age_s).unwrap();
         let explained = |first_sequence, age_s, bytes| {
             let created_at = Timestamp::from_second(2 * max_age_s - age_s).unwrap();
-            let reach = Reach { first_sequence, last_sequence: 99, bytes, created_at };
+            let reach = Reach { first_sequence, last_sequence: 99, messages: 0, bytes, created_at };
             may_have_let_go(&reach, &streams, now)
         };
         assert!(explained(2, max_age_s, 0));

@@ -225,6 +225,9 @@ impl Fleet<'_> {
         let ready = ready::wait(&broker, workers.collect()).await?;
         self.workers.keep(plan.classifier.clone());
         self.workers.keep(plan.monitor.clone());
+        if let Some(notifier) = &plan.notifier {
+            self.workers.keep(notifier.clone());
+        }
         Ok((broker, ready))
     }
 

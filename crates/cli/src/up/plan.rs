@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) classifier: ChildSpec,
     /// The monitor.
     pub(super) monitor: ChildSpec,
+    /// The notifier, where there is somebody to tell.
+    pub(super) notifier: Option<ChildSpec>,
     /// Lanes that nobody here serves.
     pub(super) left_out: Vec<LeftOut>,
 }
@@ -76,8 +78,8 @@ impl Plan {
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let plan = Self::of(config, settings, gpu, folder, has_key);
-        for child in plan.workers.iter().map(|worker| &worker.child).chain([&plan.classifier, &plan.monitor])
-        {
+        let others = [&plan.classifier, &plan.monitor].into_iter().chain(&plan.notifier);
+        for child in plan.workers.iter().map(|worker| &worker.child).chain(others) {
             ensure!(
                 child.program.is_file(),
                 "{} is not there; build it with `cargo build --release`, all programs lie in one folder",
@@ -113,7 +115,9 @@ impl Plan {
             workers.push(PlannedWorker { lane: name.clone(), models: lane.models.clone(), child });
         }
         let monitor = make.child("monitor".into(), "trilane-monitor", Vec::new());
-        Self { workers, classifier, monitor, left_out }
+        let has_webhooks = !config.alerts.webhooks.is_empty();
+        let notifier = has_webhooks.then(|| make.child("notifier".into(), "trilane-notifier", Vec::new()));
+        Self { workers, classifier, monitor, notifier, left_out }
     }
 }
 
@@ -239,6 +243,13 @@ mod tests {
             .map(listen)
             .collect();
         assert_eq!(ports, ["9100", "9101", "9102", "9103"].map(|port| format!("\"127.0.0.1:{port}\"")));
+    }
+
+    #[test]
+    fn a_notifier_runs_where_there_is_somebody_to_tell() {
+        assert_eq!(plan("", None, false).notifier.map(|child| child.name), None);
+        let told = plan("[alerts]\nwebhooks = [{ url = \"https://example.org/\" }]", None, false);
+        assert_eq!(told.notifier.map(|child| child.program), Some("/bin/trilane-notifier".into()));
     }
 
     #[test]

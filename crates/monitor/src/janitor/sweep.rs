@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use trilane_broker::stuck::Place;
 use trilane_service::Shutdown;
@@ -14,6 +15,7 @@ pub(crate) async fn keep_sweeping(
     janitor: &Janitor,
     queues: Vec<String>,
     every: Duration,
+    zombies: watch::Sender<u64>,
     shutdown: &Shutdown,
 ) {
     let mut suspects = vec![Suspects::default(); queues.len()];
@@ -25,22 +27,25 @@ pub(crate) async fn keep_sweeping(
             () = &mut begun => return,
             _ = interval.tick() => {}
         }
+        let mut found = 0;
         for (queue, suspects) in queues.iter().zip(&mut suspects) {
             tokio::select! {
                 () = &mut begun => return,
-                () = sweep(janitor, queue, suspects) => {}
+                in_queue = sweep(janitor, queue, suspects) => found += in_queue,
             }
         }
+        zombies.send_replace(found);
     }
 }
 
-/// A sweep that is cut short leaves nothing half done that the next one does not find again.
-async fn sweep(janitor: &Janitor, queue: &str, suspects: &mut Suspects) {
+/// Returns the zombies that it saw. A sweep that is cut short leaves nothing half done that the next one does not find
+/// again.
+async fn sweep(janitor: &Janitor, queue: &str, suspects: &mut Suspects) -> u64 {
     let seen = match janitor.look_at(queue).await {
         Ok(seen) => seen,
         Err(error) => {
             tracing::warn!(%error, "a queue cannot be swept; trying again");
-            return;
+            return 0;
         }
     };
     metrics::gauge!("trilane_zombies", "stream" => queue.to_owned()).set(seen.zombies as f64);
@@ -49,6 +54,7 @@ async fn sweep(janitor: &Janitor, queue: &str, suspects: &mut Suspects) {
             tracing::warn!(%error, place.stream, place.sequence, "a stuck message is not ended yet; trying again");
         }
     }
+    seen.zombies
 }
 
 /// What the last sweep has found in one queue. A message that is just being acknowledged is found once at most.

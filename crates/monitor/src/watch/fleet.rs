@@ -22,6 +22,8 @@ pub(crate) struct Fleet {
     pub(crate) budgets: Vec<Budget>,
     /// The last decisions, newest first.
     pub(crate) decisions: Vec<Decided>,
+    /// The policy versions that were decided by lately, each with a classifier that did.
+    pub(crate) policy_versions: Vec<(String, String)>,
     /// Messages that no worker will get.
     pub(crate) zombies: u64,
     /// Dead letters that are kept.
