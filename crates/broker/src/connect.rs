@@ -1,6 +1,7 @@
 //! A connection that names itself, keeps to its own inbox, and finds its way back after any server restart.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use trilane_service::Config;
 use trilane_service::config::{Nats, Tls};
+use trilane_service::metrics::catalogue::{NATS_CONNECTED, NATS_RECONNECTS, NATS_REFUSALS};
 use trilane_trust::role::Account;
 use trilane_trust::{Keys, KeysError, Role};
 
@@ -218,6 +220,7 @@ fn shown(url: &str) -> String {
 }
 
 fn options(nats: &Nats, role: &Role, seed: Option<String>, name: &str, refusals: Refusals) -> ConnectOptions {
+    let has_connected = Arc::new(AtomicBool::new(false));
     // A client without a key is let in with a producer's rights, and those know the common inbox only.
     let inbox = if seed.is_some() { role.inbox_prefix() } else { "_INBOX".to_owned() };
     let options = match seed {
@@ -235,8 +238,8 @@ fn options(nats: &Nats, role: &Role, seed: Option<String>, name: &str, refusals:
             delay.min(MAX_RECONNECT_DELAY)
         })
         .event_callback(move |event| {
-            let refusals = refusals.clone();
-            async move { report(&event, &refusals) }
+            let (refusals, has_connected) = (refusals.clone(), Arc::clone(&has_connected));
+            async move { report(&event, &refusals, &has_connected) }
         })
 }
 
@@ -252,12 +255,20 @@ fn with_tls(options: ConnectOptions, tls: &Tls) -> ConnectOptions {
     }
 }
 
-fn report(event: &Event, refusals: &Refusals) {
+fn report(event: &Event, refusals: &Refusals, has_connected: &AtomicBool) {
     match event {
-        Event::Connected => tracing::info!("connected to NATS"),
-        Event::Disconnected => tracing::warn!("the connection to NATS is cut; trying again"),
+        Event::Connected => {
+            NATS_CONNECTED.set(1.0, ());
+            NATS_RECONNECTS.add(has_connected.swap(true, Ordering::Relaxed).into(), ());
+            tracing::info!("connected to NATS");
+        }
+        Event::Disconnected => {
+            NATS_CONNECTED.set(0.0, ());
+            tracing::warn!("the connection to NATS is cut; trying again");
+        }
         // The caller sees a refused subject as a timeout, so this line is the only one that names it.
         Event::ServerError(error) => {
+            NATS_REFUSALS.add(1, ());
             tracing::error!(%error, "NATS refused what this process asked for");
             refusals.note(error.to_string());
         }

@@ -9,6 +9,7 @@ use async_nats::jetstream::context::{PublishError as NatsPublishError, PublishEr
 use bytes::Bytes;
 use trilane_protocol::alert::Alert;
 use trilane_protocol::{Encoding, subjects};
+use trilane_service::metrics::catalogue::PUBLISH_RETRIES;
 
 use crate::connect::Broker;
 
@@ -148,6 +149,7 @@ impl Broker {
             }
             tokio::time::sleep(delay).await;
             delay *= 2;
+            PUBLISH_RETRIES.add(1, ());
         }
         Err(PublishError::Unconfirmed { subject: message.subject, reason })
     }

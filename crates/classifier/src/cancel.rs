@@ -8,6 +8,7 @@ use trilane_broker::pull::Slotted;
 use trilane_broker::results::Reported;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{Encoding, Status, TaskResult, subjects};
+use trilane_service::metrics::count_finished;
 
 use crate::shared::Shared;
 
@@ -42,8 +43,10 @@ impl Shared {
         }
         self.broker.announce_cancelled(&agent, &task_id).await?;
         tracing::info!(%task_id, %agent, "a task is cancelled");
-        metrics::counter!("trilane_tasks_total", "lane" => subjects::INTAKE, "outcome" => "cancelled")
-            .increment(1);
+        // Asked for twice, it is cancelled once.
+        if reported == Reported::Stored {
+            count_finished(&result);
+        }
         Ok(())
     }
 }

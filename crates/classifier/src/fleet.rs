@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use jiff::Timestamp;
 use tokio::sync::watch;
 use trilane_broker::Broker;
 use trilane_broker::depth::Depth;
 use trilane_broker::topology::HEARTBEATS_KEPT;
 use trilane_broker::workers::{self, WorkerChange, Workers, WorkersError};
-use trilane_protocol::AgentName;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_routing::fleet::{FleetState, LaneState, Spending};
 use trilane_service::{Config, Shutdown};
@@ -139,24 +137,12 @@ impl Watcher {
             Ok(book) => self.spending.book = Arc::new(book),
             Err(error) => tracing::warn!(%error, "the last known book stays in force"),
         }
-        for standing in self.spending.budgets.standings(&self.spending.book, Timestamp::now()) {
-            // No agent is called `*`.
-            let agent = standing.account.as_ref().map_or("*", AgentName::as_str).to_owned();
-            let labels = [("agent", agent), ("window", standing.window.as_str().to_owned())];
-            metrics::gauge!("trilane_spend_usd", &labels).set(standing.taken.settled.dollars());
-            metrics::gauge!("trilane_reserved_usd", &labels).set(standing.taken.reserved.dollars());
-            if let Some(left) = standing.left() {
-                metrics::gauge!("trilane_budget_left_usd", &labels).set(left.dollars());
-            }
-        }
     }
 
     async fn look_at_depths(&mut self) {
         for (name, lane) in &self.config.registry.lanes {
             match self.broker.depth(name, lane.zone).await {
                 Ok(depth) => {
-                    metrics::gauge!("trilane_queue_depth", "lane" => name.to_string())
-                        .set(depth.waiting as f64);
                     self.depths.insert(name.to_string(), depth);
                 }
                 Err(error) => tracing::warn!(%error, "the last known depth stays in force"),

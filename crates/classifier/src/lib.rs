@@ -32,6 +32,8 @@ use trilane_broker::pull::PullError;
 use trilane_broker::workers::WorkersError;
 use trilane_broker::{Broker, ConnectError, Role};
 use trilane_service::Config;
+use trilane_service::metrics::catalogue::POLICY_INFO;
+use trilane_service::metrics::labels::Version;
 use trilane_service::start::Started;
 use trilane_trust::{Keys, KeysError};
 
@@ -96,6 +98,7 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
         let shared = Arc::clone(&shared);
         async move { shared.take_cancels(cancels).await }
     });
+    POLICY_INFO.set(1.0, Version::of(&shared.config.policy.version));
     let mut messages = puller.start(slots, started.shutdown.begun());
     let mut tasks = JoinSet::new();
     started.readiness.set(true);

@@ -7,6 +7,9 @@ use trilane_broker::results::Reported;
 use trilane_protocol::outcome::{TaskError, Timing};
 use trilane_protocol::work::Spent;
 use trilane_protocol::{AgentName, Encoding, Status, TaskId, TaskResult, Work, subjects};
+use trilane_service::metrics::catalogue::DEAD_LETTERS;
+use trilane_service::metrics::count_finished;
+use trilane_service::metrics::labels::{Code, Lane};
 
 use crate::read::Unreadable;
 use crate::shared::Shared;
@@ -100,8 +103,9 @@ impl Shared {
         }
         let outcome = refusal.status.as_str();
         tracing::info!(task_id = %refusal.task_id, agent = %refusal.agent, outcome, code = refusal.error.code, "a task ends at the intake");
-        metrics::counter!("trilane_tasks_total", "lane" => subjects::INTAKE, "outcome" => outcome)
-            .increment(1);
+        if reported == Reported::Stored {
+            count_finished(&result);
+        }
         Ok(())
     }
 
@@ -121,8 +125,9 @@ impl Shared {
         task: Option<(&AgentName, &TaskId)>,
         error: TaskError,
     ) -> Result<(), PublishError> {
+        let code = Code::of(&error.code);
         self.broker.bury(delivery, subjects::INTAKE, task, error).await?;
-        metrics::counter!("trilane_dead_letters_total", "lane" => subjects::INTAKE).increment(1);
+        DEAD_LETTERS.add(1, (Lane::intake(), code));
         Ok(())
     }
 }

@@ -4,11 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 use trilane_broker::Delivery;
 use trilane_broker::pipelines::PipelineError;
 use trilane_broker::publish::PublishError;
-use trilane_protocol::decision::RouteRecord;
+use trilane_protocol::decision::{Decision, RouteRecord};
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::{AgentName, LaneName, Sensitivity, Status, TaskId, Work};
+use trilane_protocol::{AgentName, LaneName, Sensitivity, Status, TaskId, Work, subjects};
 use trilane_routing::route::{Parked, Route, Router, Unrouted};
 use trilane_routing::score::ColdStart;
+use trilane_service::metrics::catalogue::{FULL_LANE, PARKED, REDELIVERIES, ROUTED, TASK_COMPLEXITY};
+use trilane_service::metrics::labels::Lane;
 
 use crate::log::LogEnded;
 use crate::read::{Ended, Incoming, Read, ReadError, Recorded};
@@ -63,6 +65,9 @@ impl Shared {
     /// Relays one message. It is acknowledged only after the next durable write is confirmed; until then it
     /// comes back, and everything here bears being done twice.
     pub(crate) async fn relay(&self, delivery: &Delivery) {
+        if delivery.deliveries > 1 {
+            REDELIVERIES.add(1, Lane::intake());
+        }
         match self.relay_once(delivery).await {
             Ok(Relayed::OnLane | Relayed::Postponed) => {
                 delivery.ack_unconfirmed().await;
@@ -79,8 +84,11 @@ impl Shared {
             Err(not_now) => {
                 let delay = self.delay(delivery.deliveries);
                 match not_now {
-                    NotNow::Publish(PublishError::Full { subject }) => full(&subject),
-                    NotNow::LaneFull(lane) => full(lane.as_str()),
+                    NotNow::Publish(PublishError::Full { subject }) => match subjects::lane_of(&subject) {
+                        Some(lane) => full(&lane),
+                        None => tracing::warn!(subject, "a stream is full; the task waits at the intake"),
+                    },
+                    NotNow::LaneFull(lane) => full(&lane),
                     NotNow::Postponed => {
                         tracing::warn!(
                             "streams.later_max_bytes is used up; a task that is not due waits at the intake"
@@ -173,7 +181,7 @@ impl Shared {
     /// then: budgets may be raised, and nobody shall wait for a reservation longer than it lasts.
     async fn park(&self, delivery: &Delivery, parked: &Parked, now: Timestamp) -> Result<Relayed, NotNow> {
         let Parked { work: Work { task_id, agent, deadline, .. }, until, reason } = parked;
-        metrics::counter!("trilane_parked_total").increment(1);
+        PARKED.add(1, ());
         tracing::info!(%task_id, %agent, %until, reason, "a task waits for its budget");
         let next = now.checked_add(PARKED_LOOK).unwrap_or(*until).min(*until);
         self.postpone(delivery, deadline.map_or(next, |deadline| deadline.min(next))).await
@@ -242,10 +250,11 @@ impl Shared {
             // One that is there already is this very task's: its sequence is part of the message's id.
             stored => drop(stored?),
         }
-        let (lane, reason) = (lane.to_string(), message.decision.reason.as_str());
+        let Decision { reason, score, .. } = &message.decision;
         let Work { agent, task_id, step, .. } = &message.work;
-        tracing::info!(%task_id, %agent, lane, reason, "routed");
-        metrics::counter!("trilane_routed_total", "lane" => lane, "reason" => reason).increment(1);
+        tracing::info!(%task_id, %agent, %lane, reason = reason.as_str(), "routed");
+        ROUTED.add(1, (Lane::of(lane), (*reason).into()));
+        TASK_COMPLEXITY.record(score.complexity, Lane::of(lane));
         Ok(match step {
             Some(step) if step.is_last() => Relayed::LastStepOnLane(agent.clone(), task_id.clone()),
             Some(_) | None => Relayed::OnLane,
@@ -286,9 +295,9 @@ impl Shared {
     }
 }
 
-fn full(queue: &str) {
-    metrics::counter!("trilane_full_lane_total").increment(1);
-    tracing::debug!(queue, "a lane is full; the task waits at the intake");
+fn full(lane: &LaneName) {
+    FULL_LANE.add(1, Lane::of(lane));
+    tracing::debug!(%lane, "a lane is full; the task waits at the intake");
 }
 
 fn record(classifier: &str, route: &Route) -> RouteRecord {

@@ -10,6 +10,9 @@ use trilane_protocol::alert::Alert;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::{LaneMessage, Return};
 use trilane_protocol::{AgentName, Encoding, LaneName, Status, TaskResult, Work, subjects};
+use trilane_service::metrics::catalogue::DEAD_LETTERS;
+use trilane_service::metrics::count_finished;
+use trilane_service::metrics::labels::{Code, Lane};
 use trilane_trust::Seal;
 
 use crate::shared::Shared;
@@ -64,6 +67,7 @@ impl Shared {
         let place = lane.as_ref().map_or(subjects::INTAKE, LaneName::as_str);
         tracing::error!(place, code = error.code, "something was handed back that was never on a lane");
         self.broker.alert(&Alert::new(&error.code, place, error.message.clone(), Timestamp::now())).await;
+        let code = Code::of(&error.code);
         self.broker
             .keep_letter(Dying {
                 content: delivery,
@@ -74,7 +78,7 @@ impl Shared {
                 error,
             })
             .await?;
-        metrics::counter!("trilane_dead_letters_total", "lane" => place.to_owned()).increment(1);
+        DEAD_LETTERS.add(1, (Lane::place(place), code));
         Ok(())
     }
 
@@ -99,8 +103,10 @@ impl Shared {
                 task,
                 error,
             };
-            metrics::counter!("trilane_dead_letters_total", "lane" => lane.to_string()).increment(1);
-            self.broker.keep_letter(dying).await
+            let code = Code::of(&dying.error.code);
+            self.broker.keep_letter(dying).await?;
+            DEAD_LETTERS.add(1, (Lane::of(&lane), code));
+            Ok(())
         };
         let result = bound(result, message);
         if is_dead {
@@ -108,8 +114,10 @@ impl Shared {
             bury(error.unwrap_or_else(|| TaskError::new("failed", "no reason was given"))).await?;
         }
         let reported = self.broker.report(&result, encoding, delivery.traceparent()).await?;
-        if reported == Reported::AnotherTasks {
-            bury(id_reused()).await?;
+        match reported {
+            Reported::Stored => count_finished(&result),
+            Reported::AnotherTasks => bury(id_reused()).await?,
+            Reported::AlreadyThere => {}
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use clap::Parser;
 use trilane_cloud_worker::Catalogue;
 use trilane_protocol::LaneName;
 use trilane_service::config::{EXIT_BAD_CONFIG, load};
+use trilane_service::metrics::labels::Process;
 
 /// Serves a cloud lane with the API keys that the configuration names.
 #[derive(Debug, Parser)]
@@ -27,7 +28,7 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(EXIT_BAD_CONFIG, &error.into()),
     };
-    let started = match trilane_service::start::start(&config.telemetry).await {
+    let started = match trilane_service::start::start(&config, Process::CloudWorker).await {
         Ok(started) => started,
         Err(error) => return fail(1, &error.into()),
     };

@@ -8,6 +8,7 @@ use trilane_endpoint_worker::Catalogue;
 use trilane_endpoint_worker::resolver::SystemLookup;
 use trilane_protocol::LaneName;
 use trilane_service::config::{EXIT_BAD_CONFIG, load};
+use trilane_service::metrics::labels::Process;
 
 /// Serves a local lane from an inference server on this host or network (Ollama, vLLM, llama-server).
 #[derive(Debug, Parser)]
@@ -32,7 +33,7 @@ async fn main() -> ExitCode {
         Ok(catalogue) => catalogue,
         Err(error) => return fail(EXIT_BAD_CONFIG, &error.into()),
     };
-    let started = match trilane_service::start::start(&config.telemetry).await {
+    let started = match trilane_service::start::start(&config, Process::EndpointWorker).await {
         Ok(started) => started,
         Err(error) => return fail(1, &error.into()),
     };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use trilane_local_worker::confine::{self, Confinement};
 use trilane_local_worker::{EXIT_BAD_CONFIG, Options, RunFailure, run, wait_policy};
+use trilane_service::metrics::labels::Process;
 use trilane_service::{Config, config, start};
 
 fn main() -> ExitCode {
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 }
 
 async fn work(config: &Config, options: &Options, confinement: &Confinement) -> Result<(), RunFailure> {
-    let started = start::start(&config.telemetry).await?;
+    let started = start::start(config, Process::LocalWorker).await?;
     confinement.tell();
     run(config, options, &started).await
 }

@@ -4,13 +4,14 @@
 //! batch goes to the prompts that are still being read, in pieces, oldest task first. So a long prompt slows
 //! the others down by one batch at most, and never stops them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use trilane_protocol::Usage;
 use trilane_protocol::outcome::Finish;
+use trilane_service::metrics::catalogue::{BATCH_SEQUENCES, DECODE_TOKENS, PREFILL_TOKENS};
 use trilane_worker::partials::PartialSender;
 
 use crate::answer::AnswerText;
@@ -166,7 +167,10 @@ impl<M: Model> Scheduler<M> {
             return;
         }
         match self.model.decode(&batch) {
-            Ok(()) => self.advance(&batch),
+            Ok(()) => {
+                self.measure(&batch);
+                self.advance(&batch);
+            }
             Err(error) => self.fail(&batch, &error),
         }
     }
@@ -237,6 +241,15 @@ impl<M: Model> Scheduler<M> {
             }
         }
         batch
+    }
+
+    fn measure(&self, batch: &[Entry]) {
+        let sequences: BTreeSet<usize> = batch.iter().map(|entry| entry.sequence).collect();
+        let generates = |sequence: usize| self.slots[sequence].task.as_ref().is_some_and(Running::generates);
+        let decoded = batch.iter().filter(|entry| generates(entry.sequence)).count();
+        BATCH_SEQUENCES.record(sequences.len() as f64, ());
+        DECODE_TOKENS.add(decoded as u64, ());
+        PREFILL_TOKENS.add((batch.len() - decoded) as u64, ());
     }
 
     fn advance(&mut self, batch: &[Entry]) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use trilane_service::metrics::labels::Process;
 use trilane_service::start;
 
 /// Watches the queues, and ends what is stuck in them.
@@ -18,5 +19,5 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start::process(arguments.config.as_deref(), trilane_monitor::run).await
+    start::process(arguments.config.as_deref(), Process::Monitor, trilane_monitor::run).await
 }

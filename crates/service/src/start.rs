@@ -4,8 +4,9 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::{self, Config, EXIT_BAD_CONFIG, Telemetry};
+use crate::config::{self, Config, EXIT_BAD_CONFIG};
 use crate::health::{self, HealthError, Readiness};
+use crate::metrics::labels::Process;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, TelemetryError};
 
@@ -36,12 +37,12 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`] says which of them failed and why.
-pub async fn start(telemetry: &Telemetry) -> Result<Started, StartError> {
-    telemetry::start_logging(telemetry)?;
-    let metrics = telemetry::start_metrics()?;
+pub async fn start(config: &Config, process: Process) -> Result<Started, StartError> {
+    telemetry::start_logging(&config.telemetry)?;
+    let metrics = telemetry::start_metrics(config, process)?;
     let shutdown = Shutdown::on_signals().map_err(StartError::Signals)?;
     let readiness = Readiness::default();
-    health::serve(telemetry.listen, readiness.clone(), metrics, &shutdown).await?;
+    health::serve(config.telemetry.listen, readiness.clone(), metrics, &shutdown).await?;
     Ok(Started { shutdown, readiness })
 }
 
@@ -49,6 +50,7 @@ pub async fn start(telemetry: &Telemetry) -> Result<Started, StartError> {
 /// every process starts, then runs `run` to its end. Says on stderr why it failed.
 pub async fn process<E: Error>(
     file: Option<&Path>,
+    process: Process,
     run: impl AsyncFnOnce(Config, &Started) -> Result<(), E>,
 ) -> ExitCode {
     let config = match config::load(file) {
@@ -58,7 +60,7 @@ pub async fn process<E: Error>(
             return ExitCode::from(EXIT_BAD_CONFIG);
         }
     };
-    let started = match start(&config.telemetry).await {
+    let started = match start(&config, process).await {
         Ok(started) => started,
         Err(error) => return failed(&error),
     };

@@ -1,13 +1,18 @@
 //! Logs to stderr and metrics for Prometheus. Neither ever holds text of a task.
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogFormat, Telemetry};
+use crate::config::{Config, LogFormat, Telemetry};
+use crate::metrics;
+use crate::metrics::labels::Process;
+use crate::metrics::metric::Kind;
 
-/// Buckets of every histogram whose name ends in `_seconds`: a millisecond to ten minutes.
-const SECONDS_BUCKETS: [f64; 15] =
-    [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0];
+/// Between two rounds of upkeep. Observations of histograms wait in memory until then, or until somebody asks for them:
+/// nobody may ever ask.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -36,16 +41,30 @@ pub fn start_logging(telemetry: &Telemetry) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Installs the metrics recorder of this process.
+/// Installs the metrics recorder of this process, and describes to it every metric. Within a tokio runtime.
 ///
 /// # Errors
 /// [`TelemetryError::Recorder`] where one is installed already.
-pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
-    let failed = |error: metrics_exporter_prometheus::BuildError| TelemetryError::Recorder(error.to_string());
-    let suffix = metrics_exporter_prometheus::Matcher::Suffix("_seconds".into());
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(suffix, &SECONDS_BUCKETS)
-        .map_err(failed)?
-        .install_recorder()
-        .map_err(failed)
+pub fn start_metrics(config: &Config, process: Process) -> Result<PrometheusHandle, TelemetryError> {
+    let failed = |error: BuildError| TelemetryError::Recorder(error.to_string());
+    let handle = builder().and_then(PrometheusBuilder::install_recorder).map_err(failed)?;
+    metrics::describe(config, process);
+    tokio::spawn(keep_up(handle.clone()));
+    Ok(handle)
+}
+
+/// A recorder that knows the buckets of every histogram.
+pub(crate) fn builder() -> Result<PrometheusBuilder, BuildError> {
+    let histograms = metrics::catalogue::all().into_iter().filter(|metric| metric.kind == Kind::Histogram);
+    histograms.into_iter().try_fold(PrometheusBuilder::new(), |builder, histogram| {
+        builder.set_buckets_for_metric(Matcher::Full(histogram.name.into()), histogram.unit.buckets())
+    })
+}
+
+async fn keep_up(metrics: PrometheusHandle) {
+    let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        metrics.run_upkeep();
+    }
 }

@@ -13,7 +13,10 @@ use trilane_broker::{Broker, Delivery};
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::task::Metadata;
 use trilane_protocol::work::{Ending, LaneMessage, Return};
-use trilane_protocol::{AgentName, LaneName, TaskResult, Zone};
+use trilane_protocol::{AgentName, LaneName, TaskId, TaskResult, Zone};
+use trilane_service::metrics::catalogue::{DEAD_LETTERS, RETRIES};
+use trilane_service::metrics::count_finished;
+use trilane_service::metrics::labels::{Code, Lane};
 
 use crate::verdict::{self, Attempt, Verdict};
 
@@ -55,7 +58,7 @@ impl Conclusion<'_> {
             (Verdict::ReportAndBury(result), Zone::Local) => {
                 let error =
                     result.error.clone().unwrap_or_else(|| TaskError::new("failed", "no reason was given"));
-                self.bury(message, error).await?;
+                self.bury(task(message), error).await?;
                 self.report(message, result).await
             }
             (Verdict::Report(result), Zone::Cloud) => self.hand_in(message, result, false).await,
@@ -73,7 +76,7 @@ impl Conclusion<'_> {
             Verdict::Report(_) | Verdict::Reroute(..) | Verdict::Over => drop(self.delivery.ack().await),
             Verdict::ReportAndBury(_) => drop(self.delivery.terminate().await),
             Verdict::Retry(delay) => {
-                metrics::counter!("trilane_retries_total", "lane" => self.lane.to_string()).increment(1);
+                RETRIES.add(1, Lane::of(self.lane));
                 self.delivery.retry_after(*delay).await;
             }
             Verdict::HandBack => self.delivery.hand_back().await,
@@ -83,11 +86,11 @@ impl Conclusion<'_> {
     async fn report(&self, message: &LaneMessage, result: &TaskResult) -> Result<(), PublishError> {
         let traceparent = self.delivery.traceparent();
         match self.broker.report(result, message.work.encoding, traceparent).await? {
-            Reported::Stored => count(result),
+            Reported::Stored => count_finished(result),
             // This answer would be gone without a trace.
             Reported::AnotherTasks => {
                 let text = "another task of this agent has used the id; its result stands, and this answer is dropped";
-                self.bury(message, TaskError::new("id_reused", text)).await?;
+                self.bury(task(message), TaskError::new("id_reused", text)).await?;
                 tracing::warn!(task_id = %result.task_id, agent = %result.agent, "a task id is used twice");
             }
             Reported::AlreadyThere => {
@@ -97,10 +100,15 @@ impl Conclusion<'_> {
         Ok(())
     }
 
-    async fn bury(&self, message: &LaneMessage, error: TaskError) -> Result<(), PublishError> {
-        let task = Some((&message.work.agent, &message.work.task_id));
+    /// Keeps what was delivered as a dead letter.
+    pub(crate) async fn bury(
+        &self,
+        task: Option<(&AgentName, &TaskId)>,
+        error: TaskError,
+    ) -> Result<(), PublishError> {
+        let code = Code::of(&error.code);
         self.broker.bury(self.delivery, self.lane.as_str(), task, error).await?;
-        metrics::counter!("trilane_dead_letters_total", "lane" => self.lane.to_string()).increment(1);
+        DEAD_LETTERS.add(1, (Lane::of(self.lane), code));
         Ok(())
     }
 
@@ -120,7 +128,6 @@ impl Conclusion<'_> {
             }
             other => other?,
         }
-        count(result);
         Ok(())
     }
 
@@ -142,16 +149,6 @@ impl Conclusion<'_> {
     }
 }
 
-fn count(result: &TaskResult) {
-    let lane = result.lane.as_ref().map_or_else(String::new, LaneName::to_string);
-    let run_s = Duration::from_millis(result.timing_ms.run).as_secs_f64();
-    let wait_s = Duration::from_millis(result.timing_ms.queued + result.timing_ms.waited).as_secs_f64();
-    metrics::counter!("trilane_tasks_total", "lane" => lane.clone(), "outcome" => result.status.as_str())
-        .increment(1);
-    metrics::histogram!("trilane_task_run_seconds", "lane" => lane.clone()).record(run_s);
-    metrics::histogram!("trilane_task_wait_seconds", "lane" => lane.clone()).record(wait_s);
-    metrics::counter!("trilane_prompt_tokens_total", "lane" => lane.clone())
-        .increment(result.usage.prompt_tokens);
-    metrics::counter!("trilane_completion_tokens_total", "lane" => lane)
-        .increment(result.usage.completion_tokens);
+fn task(message: &LaneMessage) -> Option<(&AgentName, &TaskId)> {
+    Some((&message.work.agent, &message.work.task_id))
 }

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trilane_broker::Broker;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
+use trilane_service::metrics::catalogue::{WORKER_SLOTS, WORKER_SLOTS_BUSY};
+use trilane_service::metrics::labels::Lane;
 
 /// What a worker is doing, counted as it goes. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -99,10 +101,19 @@ pub(crate) async fn beat(
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = interval.tick() => broker.beat(&now(&identity, &activity)).await,
+            _ = interval.tick() => {
+                let heartbeat = now(&identity, &activity);
+                show(&heartbeat);
+                broker.beat(&heartbeat).await;
+            }
             () = stopped.cancelled() => return broker.leave(&identity).await,
         }
     }
+}
+
+fn show(heartbeat: &Heartbeat) {
+    WORKER_SLOTS.set(heartbeat.slots.into(), Lane::of(&heartbeat.lane));
+    WORKER_SLOTS_BUSY.set(heartbeat.busy.into(), Lane::of(&heartbeat.lane));
 }
 
 fn now(identity: &Heartbeat, activity: &Activity) -> Heartbeat {

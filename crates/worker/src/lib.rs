@@ -12,6 +12,7 @@ mod attempt;
 mod conclude;
 mod heartbeat;
 mod lease;
+mod measure;
 pub mod partials;
 pub mod retry;
 pub mod runner;

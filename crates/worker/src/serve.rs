@@ -1,7 +1,7 @@
 //! The life of a worker process: pull for free slots, run, conclude; on shutdown finish or hand back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -15,6 +15,8 @@ use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::LaneMessage;
 use trilane_protocol::{LaneName, ModelName, Sensitivity, Zone};
 use trilane_service::Config;
+use trilane_service::metrics::catalogue::REDELIVERIES;
+use trilane_service::metrics::labels::Lane;
 use trilane_service::start::Started;
 use trilane_trust::{Keys, KeysError, Trusted};
 
@@ -22,6 +24,7 @@ use crate::attempt;
 use crate::conclude::Conclusion;
 use crate::heartbeat::{self, Activity};
 use crate::lease;
+use crate::measure::count_attempt;
 use crate::retry;
 use crate::runner::Runner;
 use crate::unseal::{Refused, unseal};
@@ -148,10 +151,14 @@ async fn drain<R: Runner>(shared: &Shared<R>, mut tasks: JoinSet<()>) {
 /// A task's life: check the seal, run, decide, conclude.
 async fn handle<R: Runner>(shared: Arc<Shared<R>>, slotted: Slotted) {
     let Slotted { delivery, slot } = slotted;
+    let lane = &shared.spec.lane;
+    if delivery.deliveries > 1 {
+        REDELIVERIES.add(1, Lane::of(lane));
+    }
     let in_progress = shared.activity.start_task();
-    let ack_wait = Duration::from_secs(shared.config.registry.lanes[&shared.spec.lane].ack_wait_s);
-    lease::hold(&delivery, ack_wait, async {
-        match unseal(&shared.trusted, &shared.spec.lane, &delivery, Timestamp::now()) {
+    let ack_wait = Duration::from_secs(shared.config.registry.lanes[lane].ack_wait_s);
+    lease::hold(&delivery, lane, ack_wait, async {
+        match unseal(&shared.trusted, lane, &delivery, Timestamp::now()) {
             Ok(message) => {
                 let (verdict, attempt) = judge(&shared, &delivery, &message).await;
                 shared.conclusion(&delivery).carry_out(&message, verdict, attempt).await;
@@ -213,7 +220,10 @@ async fn judge<R: Runner>(
         let cancelled = shared.cancellations.watch(&message.work);
         let progress = shared.activity.progress();
         let Shared { runner, broker, drained, .. } = shared;
-        attempt::run(runner, broker, message, deliveries, drained, cancelled, progress).await
+        let started = Instant::now();
+        let outcome = attempt::run(runner, broker, message, deliveries, drained, cancelled, progress).await;
+        count_attempt(message, &outcome, started.elapsed());
+        outcome
     };
     if let Outcome::Failed(error) = &outcome {
         attempt.retry_delay = retry::delay(&shared.config.worker, deliveries, error.retry_after);

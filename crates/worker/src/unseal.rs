@@ -8,6 +8,8 @@ use trilane_protocol::alert::Alert;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::{Ending, LaneMessage};
 use trilane_protocol::{AgentName, Encoding, LaneName, Zone};
+use trilane_service::metrics::catalogue::REFUSED_MESSAGES;
+use trilane_service::metrics::labels::{Code, Lane};
 use trilane_trust::{Seal, SealError, Trusted};
 
 use crate::conclude::Conclusion;
@@ -57,8 +59,7 @@ impl Conclusion<'_> {
     pub(crate) async fn raise(&self, error: &TaskError) {
         let lane = self.lane.as_str();
         tracing::error!(lane, code = error.code, message = error.message, "a lane message is not run");
-        metrics::counter!("trilane_refused_messages_total", "lane" => lane.to_owned(), "code" => error.code.clone())
-            .increment(1);
+        REFUSED_MESSAGES.add(1, (Lane::of(self.lane), Code::of(&error.code)));
         let alert = Alert::new(&error.code, lane, error.message.clone(), Timestamp::now());
         self.broker.alert(&alert).await;
     }
@@ -66,7 +67,7 @@ impl Conclusion<'_> {
     /// Keeps what is no task of a classifier's as a dead letter. Nobody waits for its result.
     pub(crate) async fn keep_refused(&self, error: TaskError) -> Result<(), PublishError> {
         match self.zone {
-            Zone::Local => self.broker.bury(self.delivery, self.lane.as_str(), None, error).await,
+            Zone::Local => self.bury(None, error).await,
             Zone::Cloud => {
                 let nobody = AgentName::new(NOBODY).expect("a name");
                 let source = &self.delivery.source;

@@ -9,6 +9,8 @@ use trilane_protocol::ledger::{LedgerEntry, LedgerEvent};
 use trilane_protocol::{AgentName, TaskId, Usd};
 use trilane_routing::budget::OnAmbiguous;
 use trilane_routing::ledger::{self, Ask, Asked, Call, Earlier, Ending};
+use trilane_service::metrics::catalogue::{AMBIGUOUS_CALLS, COST, REPEATED_CALLS};
+use trilane_service::metrics::labels::{Agent, Cause, Lane, Model};
 
 use crate::connect::Broker;
 use crate::ledger::append::{Appender, NotAppended, Page};
@@ -106,7 +108,7 @@ impl Service {
             };
             let (event, open) = (page.entry.event, page.entry.open.clone());
             let Some(reservation) = open.filter(|_| matches!(event, LedgerEvent::Reserved { .. })) else {
-                tell_ambiguous(&page.entry);
+                tell_closed(&page.entry);
                 last = Some(Some(page));
                 continue;
             };
@@ -128,9 +130,7 @@ impl Service {
         };
         match self.appender.append(call, last, MAX_CLOSING_SILENCES, decide).await {
             Ok(Some(page)) => {
-                if matches!(page.entry.event, LedgerEvent::Ambiguous { .. }) {
-                    tell_ambiguous(&page.entry);
-                }
+                tell_closed(&page.entry);
                 page.entry.task_spent
             }
             Ok(None) => before,
@@ -151,7 +151,7 @@ impl Service {
         };
         match self.appender.append(call, None, MAX_SILENCES, decide).await {
             Ok(Some(page)) => {
-                tell_ambiguous(&page.entry);
+                tell_closed(&page.entry);
                 Ok(page.entry.task_spent)
             }
             Ok(None) => Ok(before),
@@ -165,10 +165,14 @@ fn key(call: &Call) -> (AgentName, TaskId) {
     (call.agent.clone(), call.task_id.clone())
 }
 
-fn tell_ambiguous(entry: &LedgerEntry) {
-    metrics::counter!("trilane_ambiguous_calls_total").increment(1);
-    let LedgerEntry { agent, task_id, attempt, worker, event, .. } = entry;
-    let LedgerEvent::Ambiguous { amount } = event else { return };
+fn tell_closed(entry: &LedgerEntry) {
+    let LedgerEntry { agent, task_id, attempt, worker, model, event, .. } = entry;
+    let (LedgerEvent::Settled { amount, .. } | LedgerEvent::Ambiguous { amount }) = event else { return };
+    COST.add(amount.nanos(), (Lane::serving(model), Model::of(model), Agent::of(agent)));
+    if !matches!(event, LedgerEvent::Ambiguous { .. }) {
+        return;
+    }
+    AMBIGUOUS_CALLS.add(1, ());
     tracing::warn!(%agent, %task_id, attempt, worker, %amount, "nobody knows how a call ended; it counts as spent in full");
 }
 
@@ -177,10 +181,10 @@ fn tell_repeated(call: &Call, earlier: Earlier) {
     let Call { agent, task_id, attempt, .. } = call;
     let cause = match earlier {
         Earlier::Nothing => return,
-        Earlier::Ambiguous => "ambiguous",
-        Earlier::Answered => "answered",
+        Earlier::Ambiguous => Cause::Ambiguous,
+        Earlier::Answered => Cause::Answered,
     };
-    metrics::counter!("trilane_repeated_calls_total", "cause" => cause).increment(1);
+    REPEATED_CALLS.add(1, cause);
     match earlier {
         Earlier::Answered => {
             tracing::warn!(%agent, %task_id, attempt, "a task is called again: its answer was paid for and got lost");

@@ -24,6 +24,9 @@ use trilane_protocol::alert::Alert;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{AgentName, TaskId, subjects};
 use trilane_service::Shutdown;
+use trilane_service::metrics::catalogue::DEAD_LETTERS;
+use trilane_service::metrics::count_finished;
+use trilane_service::metrics::labels::{Code, Lane};
 use trilane_trust::Trusted;
 
 use fate::{Failure, Fate};
@@ -145,8 +148,7 @@ impl Janitor {
         if self.broker.report(result, *encoding, stuck.traceparent()).await? == Reported::Stored {
             let deliveries = stuck.place.deliveries;
             tracing::warn!(task_id = %result.task_id, agent = %result.agent, place, deliveries, "a task was stuck in its queue and ends as failed");
-            metrics::counter!("trilane_tasks_total", "lane" => place.clone(), "outcome" => result.status.as_str())
-                .increment(1);
+            count_finished(result);
         }
         Ok(())
     }
@@ -158,10 +160,10 @@ impl Janitor {
         task: Option<(&AgentName, &TaskId)>,
         error: TaskError,
     ) -> Result<(), NotNow> {
-        let message = error.message.clone();
+        let (message, code) = (error.message.clone(), Code::of(&error.code));
         self.broker.bury_stuck(stuck, place, task, error).await?;
         self.alert(place, message).await;
-        metrics::counter!("trilane_dead_letters_total", "lane" => place.to_owned()).increment(1);
+        DEAD_LETTERS.add(1, (Lane::place(place), code));
         Ok(())
     }
 

@@ -48,7 +48,6 @@ async fn sweep(janitor: &Janitor, queue: &str, suspects: &mut Suspects) -> u64 {
             return 0;
         }
     };
-    metrics::gauge!("trilane_zombies", "stream" => queue.to_owned()).set(seen.zombies as f64);
     for place in suspects.confirmed_by(seen.found) {
         if let Err(error) = janitor.end_at(&place).await {
             tracing::warn!(%error, place.stream, place.sequence, "a stuck message is not ended yet; trying again");
