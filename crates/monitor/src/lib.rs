@@ -1,8 +1,10 @@
 //! Watches the fleet: shows it, says when something is wrong, and ends what nobody else will.
 //!
 //! * `janitor`: no message stays in a queue that nobody will ever get
+//! * `dashboard`: the page that shows it
 //! * `watch`: looks at queues, workers, decisions and budgets every few seconds
 
+mod dashboard;
 mod janitor;
 mod watch;
 
@@ -44,10 +46,12 @@ pub async fn run(config: Config, started: &Started) -> Result<(), MonitorError> 
     tracing::info!(monitor = name, sweep_s = config.monitor.sweep_s, "watching");
 
     let janitor = Janitor::new(broker.clone(), trusted);
+    let (_states, shown) = tokio::sync::watch::channel(None);
     started.readiness.set(true);
     tokio::join!(
         janitor.follow(advisories, &started.shutdown),
         sweep::keep_sweeping(&janitor, queues, every, &started.shutdown),
+        dashboard::serve(&config, broker.clone(), shown, &started.shutdown),
     );
     started.readiness.set(false);
     broker.flush().await;

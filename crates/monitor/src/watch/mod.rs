@@ -2,5 +2,5 @@
 //!
 //! * [`fleet`]: what was seen, as data
 
-#[expect(dead_code, reason = "what looks and what shows come with it")]
+#[cfg_attr(not(test), expect(dead_code, reason = "what looks and what shows come with it"))]
 pub(crate) mod fleet;
