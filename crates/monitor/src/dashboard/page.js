@@ -114,6 +114,7 @@ function showLane(parts, lane) {
   say(parts.slots, `${count(lane.busy)} of ${count(lane.slots)}`);
   showBar(parts.root, lane);
   showTrend(parts.root.querySelector(".trend"), view.trends[lane.name] ?? []);
+  say(parts.span, `last ${length(view.trend_looks * view.look_s)}`);
   showSwitch(parts, lane);
 }
 
@@ -126,7 +127,7 @@ function showBar(root, lane) {
 }
 
 function showTrend(svg, trend) {
-  const most = Math.max(10, ...trend);
+  const most = 1.2 * Math.max(10, ...trend);
   const x = (index) => (150 * (view.trend_looks - trend.length + index)) / Math.max(1, view.trend_looks - 1);
   const points = trend.map((depth, index) => `${x(index).toFixed(1)} ${(39 - (37 * depth) / most).toFixed(1)}`);
   const line = points.length ? `M${points.join("L")}` : "";
@@ -201,7 +202,7 @@ const showAlerts = list(byId("alerts"), "alert", MOST.alerts, alertKey, (parts, 
 
 /** New alerts are told once, not with each number that changes in them. */
 function announceAlerts(alerts) {
-  const now = new Map(alerts.filter((alert) => alert.state !== "resolved").map((alert) => [alertKey(alert), alert]));
+  const now = new Map(alerts.filter((alert) => alert.state !== "resolved").map((alert) => [`${alert.kind} ${alert.lane}`, alert]));
   const fresh = [...now].filter(([key]) => firing && !firing.has(key)).map(([, alert]) => alert.message);
   const over = [...(firing ?? [])].filter(([key]) => !now.has(key)).map(([, alert]) => alert);
   if (fresh.length) announce(`Alert: ${fresh.slice(0, 3).join(". ")}`);

@@ -21,6 +21,7 @@ const MAX_DECISIONS: usize = 40;
 #[derive(Debug)]
 pub(crate) struct Synthetic {
     looks: u64,
+    decided: u64,
     started_at: Timestamp,
     /// Tasks on the local-fast lane.
     depth: f64,
@@ -35,6 +36,7 @@ impl Synthetic {
     pub(crate) fn flooded() -> Self {
         Self {
             looks: 0,
+            decided: 0,
             started_at: Timestamp::now(),
             depth: 40.0,
             arrivals_per_s: 12.4,
@@ -47,6 +49,11 @@ impl Synthetic {
     /// Everything keeps up.
     pub(crate) fn calm() -> Self {
         Self { depth: 0.0, arrivals_per_s: 3.0, is_calm: true, ..Self::flooded() }
+    }
+
+    /// From now on more arrives on local-fast than is served.
+    pub(crate) fn flood(&mut self) {
+        (self.arrivals_per_s, self.is_calm) = (12.4, false);
     }
 
     /// Says which lanes are paused.
@@ -202,7 +209,8 @@ impl Synthetic {
     }
 
     fn decide(&mut self) {
-        let number = self.looks * 3 + self.decisions.len() as u64;
+        self.decided += 1;
+        let number = self.decided;
         let kinds = [
             (
                 "local-fast",
@@ -253,7 +261,7 @@ impl Synthetic {
         if self.is_calm {
             return Vec::new();
         }
-        let ago = |minutes| fleet.at.checked_sub(SignedDuration::from_mins(minutes)).unwrap();
+        let ago = |minutes| self.started_at.checked_sub(SignedDuration::from_mins(minutes)).unwrap();
         let alert =
             |kind: &str, lane: &str, state, message: &str, meaning: &str, action: &str, minutes| Alert {
                 state,
@@ -282,15 +290,18 @@ impl Synthetic {
                 "Look at its log, then restart it: nothing is lost.",
                 2,
             ),
-            alert(
-                "clock_skew",
-                "fleet",
-                Resolved,
-                "the clock of node-2 was 31 s ahead",
-                "Deadlines and times in results were off by as much.",
-                "Let both hosts synchronise their clocks.",
-                26,
-            ),
+            Alert {
+                at: ago(20),
+                ..alert(
+                    "clock_skew",
+                    "fleet",
+                    Resolved,
+                    "the clock of node-2 was 31 s ahead",
+                    "Deadlines and times in results were off by as much.",
+                    "Let both hosts synchronise their clocks.",
+                    26,
+                )
+            },
         ]
     }
 }
