@@ -158,7 +158,7 @@ impl Config {
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     let bad = |key: String, problem: String| Err(ConfigError::BadKey { key, problem });
     let lanes = &config.registry.lanes;
-    for lane in config.alerts.lanes.keys().filter(|lane| !lanes.contains_key(*lane)) {
+    if let Some(lane) = config.alerts.lanes.keys().find(|lane| !lanes.contains_key(*lane)) {
         let known: Vec<&str> = lanes.keys().map(LaneName::as_str).collect();
         let meant = suggestion(lane.as_str(), known.iter().copied());
         let problem = format!("there is no lane `{lane}`; lanes are {}{meant}", known.join(", "));
