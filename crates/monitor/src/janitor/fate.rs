@@ -56,7 +56,7 @@ pub(crate) fn of(stuck: &Stuck, trusted: &Trusted, now: Timestamp) -> Fate {
     let subject = &stuck.source.subject;
     let intake = || subjects::INTAKE.to_owned();
     let (place, known) = if let Some(lane) = subjects::lane_of(subject) {
-        let known = sealed(&stuck.payload(), stuck.seal(), &lane, trusted, now);
+        let known = sealed(stuck.payload(), stuck.seal(), &lane, trusted, now);
         (lane.to_string(), known.map(|message| on_a_lane(message, stuck.place.deliveries)))
     } else if let Some(agent) = subjects::agent_of(subject) {
         let known = match subjects::is_return(subject) {
