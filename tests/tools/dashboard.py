@@ -194,11 +194,21 @@ def reconnect(shown):
 
 
 def shots(shown):
-    """Pictures for the README, into the folder of TRILANE_SHOTS."""
+    """Pictures for the README, into the folder of TRILANE_SHOTS: 1280 and 390 wide."""
+    agent, task, _ = ask("task").split()
+    ask("fast")
+    shown.wait("states > 140")  # The trend is full by then.
+    ask("slow")
+    shown.page.fill("#life-agent", agent)
+    shown.page.fill("#life-id", task)
+    shown.page.click("#life-form button")
+    shown.wait("document.querySelectorAll('#life-entries li').length > 0")
     for scheme in ["light", "dark"]:
         shown.page.emulate_media(color_scheme=scheme)
-        path = os.path.join(os.environ["TRILANE_SHOTS"], f"dashboard-{scheme}.png")
-        shown.page.screenshot(path=path, full_page=True)
+        for width, suffix in [(1280, ""), (390, "-phone")]:
+            shown.page.set_viewport_size({"width": width, "height": 900})
+            path = os.path.join(os.environ["TRILANE_SHOTS"], f"dashboard-{scheme}{suffix}.png")
+            shown.page.screenshot(path=path, full_page=True)
 
 
 STEPS = [flood, pause, keyboard, names, life, freeze, memory, narrow, reconnect, shots]

@@ -54,11 +54,7 @@ pub(super) fn of(lane: &Lane) -> Reading {
     };
     let rates = Rates { arrivals, served };
     if lane.fullest >= lane.capacity {
-        let sentence = format!(
-            "{} Classifiers put no more on it until there is room. {}",
-            rates.told(),
-            remedy(lane, rates)
-        );
+        let sentence = format!("{} Full: classifiers wait for room. {}", rates.told(), remedy(lane, rates));
         return Reading { word: "full", tone: Tone::Bad, sentence: sentence.trim_end().to_owned() };
     }
     if rates.grows() { filling(lane, rates) } else { shrinking(lane, rates) }

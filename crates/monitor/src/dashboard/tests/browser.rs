@@ -4,15 +4,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Interval, MissedTickBehavior};
-use trilane_protocol::outcome::TaskError;
-use trilane_protocol::{AgentName, Encoding, LaneName, Status, TaskId, TaskResult, Zone};
+use trilane_protocol::{Encoding, LaneName, Zone};
 
 use super::Served;
-use super::synthetic::Synthetic;
+use super::synthetic::{Synthetic, answered};
 
 /// Names the Python that has what `tests/tools/requirements.txt` lists; `scripts/test` sets it.
 const PYTHON_VARIABLE: &str = "TRILANE_TEST_PYTHON";
@@ -34,13 +32,17 @@ const LANE: &str = "local-fast";
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs TRILANE_TEST_PYTHON and Chromium"]
 async fn a_person_sees_a_flood_pauses_the_lane_and_looks_a_task_up() {
-    let mut steps =
-        vec!["flood", "pause", "keyboard", "names", "life", "freeze", "memory", "narrow", "reconnect"];
-    if std::env::var_os("TRILANE_SHOTS").is_some() {
-        steps.push("shots");
-    }
+    let steps = ["flood", "pause", "keyboard", "names", "life", "freeze", "memory", "narrow", "reconnect"];
     let Some(chromium) = chromium() else { return };
     Scene::new().await.play(chromium, &steps).await;
+}
+
+/// Makes the pictures in `docs/images` anew, where TRILANE_SHOTS names a folder for them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs TRILANE_TEST_PYTHON and Chromium"]
+async fn pictures() {
+    let (Some(_), Some(chromium)) = (std::env::var_os("TRILANE_SHOTS"), chromium()) else { return };
+    Scene::new().await.play(chromium, &["flood", "shots"]).await;
 }
 
 /// A script at work on a dashboard, and what it may ask for.
@@ -97,11 +99,9 @@ impl Scene {
             "flood" => self.synthetic.flood(),
             "paused local-fast" => return if self.is_paused().await { "yes" } else { "no" },
             "task" => {
-                let (agent, task_id) = (AgentName::new("sales").unwrap(), TaskId::new("order-7").unwrap());
-                let (error, now) = (TaskError::new("poison_task", "too many deliveries"), Timestamp::now());
-                let result = TaskResult::without_answer(agent, task_id, Some(1), Status::Failed, error, now);
+                let result = answered("sales", "order-7");
                 self.served.fleet.broker.report(&result, Encoding::Json, None).await.unwrap();
-                return "sales order-7 failed";
+                return "sales order-7 done";
             }
             "fast" => self.ticks = every(FAST),
             "slow" => self.ticks = every(SLOW),

@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use trilane_protocol::alert::{Alert, AlertState};
 use trilane_protocol::heartbeat::WorkerState;
-use trilane_protocol::{AgentName, LaneName, ModelName, TaskId, Zone};
+use trilane_protocol::{AgentName, LaneName, ModelName, TaskId, TaskResult, Zone};
 
 use crate::dashboard::Shown;
 use crate::watch::fleet::{Budget, Decided, Fleet, Intake, Lane, Worker, WorkerHealth};
@@ -304,6 +305,32 @@ impl Synthetic {
             },
         ]
     }
+}
+
+/// The result of a task that a cloud lane has answered.
+pub(crate) fn answered(agent: &str, task_id: &str) -> TaskResult {
+    let finished_at = Timestamp::now().checked_sub(SignedDuration::from_secs(40)).unwrap();
+    let decided_at = finished_at.checked_sub(SignedDuration::from_millis(4_120)).unwrap();
+    serde_json::from_value(json!({
+        "task_id": task_id, "agent": agent, "task_seq": 7, "status": "done", "text": "the answer", "finish": "stop",
+        "lane": "cloud", "model": "claude-sonnet",
+        "usage": {"prompt_tokens": 912, "completion_tokens": 240, "cached_tokens": 0},
+        "cost_usd": 0.0063, "timing_ms": {"queued": 38, "waited": 410, "first_token": 640, "run": 3_710},
+        "attempts": 1, "finished_at": finished_at,
+        "decision": {
+            "lane": "cloud", "zone": "cloud", "model": "claude-sonnet", "reason": "good_enough",
+            "explanation": "the cheapest lane whose chance is good enough",
+            "screen": {"sensitivity": "public", "findings": []},
+            "score": {"complexity": 0.77, "source": "cold_start", "contributions": [], "prompt_tokens": 912},
+            "threshold": 0.7,
+            "candidates": [
+                {"lane": "local-deep", "model": "qwen2.5-coder-0.5b", "chance": 0.41, "expected_cost_usd": 0.0, "verdict": "too_weak"},
+                {"lane": "cloud", "model": "claude-sonnet", "chance": 0.93, "expected_cost_usd": 0.0061, "verdict": "eligible"},
+            ],
+            "adjustments": [], "propensity": 1.0, "policy_version": "2026-11", "decided_at": decided_at,
+        },
+    }))
+    .unwrap()
 }
 
 fn budgets() -> Vec<Budget> {
