@@ -5,7 +5,7 @@
 //! * [`settings`]: where the configuration comes from
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
 //! * [`submit`], [`results`], [`cancel`]: tasks in, answers out, and tasks taken back
-//! * [`lanes`], [`agents`], [`budget`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`lanes`], [`agents`], [`budget`], [`dashboard`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
 //! * [`prove`]: that nothing private was offered to the cloud zone
@@ -16,6 +16,7 @@ pub mod agents;
 pub mod budget;
 pub mod cancel;
 pub mod configuration;
+pub mod dashboard;
 pub mod dead;
 pub mod doctor;
 pub mod keys;
@@ -62,6 +63,7 @@ enum Verb {
     Cancel(cancel::CancelArgs),
     Lanes(lanes::LanesArgs),
     Agents(agents::AgentsArgs),
+    Dashboard(dashboard::DashboardArgs),
     Dead(dead::DeadArgs),
     Budget(budget::BudgetArgs),
     Prove(prove::ProveArgs),
@@ -103,6 +105,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Cancel(args) => cancel::run(args, &config).await,
         Verb::Lanes(args) => lanes::run(args, &config).await,
         Verb::Agents(args) => agents::run(&args, &config),
+        Verb::Dashboard(args) => dashboard::run(&args, &config),
         Verb::Dead(args) => dead::run(args, &config).await,
         Verb::Budget(args) => budget::run(args, &config).await,
         Verb::Prove(args) => prove::run(&args, &config).await,

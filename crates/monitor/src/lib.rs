@@ -2,15 +2,15 @@
 //!
 //! * `alerts`: what is wrong, since when, what it means and what to do
 //! * `janitor`: no message stays in a queue that nobody will ever get
+//! * `dashboard`: the page that shows it
 //! * `watch`: looks at queues, workers, decisions and budgets every few seconds
 
 mod alerts;
+mod dashboard;
 mod janitor;
 #[cfg(test)]
 mod sample;
 mod watch;
-
-use std::sync::Arc;
 
 use tokio::sync::watch as latest;
 use trilane_broker::pull::PullError;
@@ -53,13 +53,14 @@ pub async fn run(config: Config, started: &Started) -> Result<(), MonitorError> 
     let janitor = Janitor::new(broker.clone(), trusted);
     let (found, zombies) = latest::channel(0);
     let (sees, seen) = latest::channel(None);
-    let (shows, _shown) = latest::channel(Arc::default());
+    let (shows, shown) = latest::channel(None);
     started.readiness.set(true);
     tokio::join!(
         janitor.follow(advisories, &started.shutdown),
         sweep::keep_sweeping(&janitor, queues, every, found, &started.shutdown),
         watch::keep_watching(&broker, &config, zombies, sees, &started.shutdown),
         alerts::keep_alerting(&broker, &config, seen, shows, &started.shutdown),
+        dashboard::serve(&config, broker.clone(), shown, &started.shutdown),
     );
     started.readiness.set(false);
     broker.flush().await;

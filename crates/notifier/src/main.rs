@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use trilane_service::metrics::labels::Process;
 use trilane_service::start;
 
 /// Posts alerts to the webhooks of the configuration.
@@ -18,5 +19,5 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start::process(arguments.config.as_deref(), trilane_notifier::run).await
+    start::process(arguments.config.as_deref(), Process::Notifier, trilane_notifier::run).await
 }

@@ -5,7 +5,8 @@
 //! <keys>/classifier/nats.nk  seal.nk      what a classifier connects and seals with
 //! <keys>/local/nats.nk  seal.pub          a local worker: connects, and checks seals
 //! <keys>/cloud/nats.nk  seal.pub          a cloud worker
-//! <keys>/admin/, observer/, monitor/, notifier/, producer/
+//! <keys>/admin/, observer/, notifier/, producer/
+//! <keys>/monitor/nats.nk  dashboard.token what the monitor's page asks for where it can be reached from elsewhere
 //! <keys>/agents/NAME/nats.nk              one producer, by `trilane keys agent NAME`
 //! <keys>/server/users/*.pub               every public key
 //! <keys>/server/accounts.conf             for the server: those and what they may do
@@ -17,6 +18,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use trilane_protocol::AgentName;
 
@@ -33,6 +36,8 @@ const USER_FILE: &str = "nats.nk";
 const SEAL_FILE: &str = "seal.nk";
 /// The public keys whose seals are trusted, one a line.
 const TRUSTED_FILE: &str = "seal.pub";
+/// What the monitor's page asks for, in the monitor's folder.
+const DASHBOARD_FILE: &str = "dashboard.token";
 /// The server's folder.
 const SERVER: &str = "server";
 /// The folder of public keys inside it.
@@ -44,6 +49,9 @@ const ACCOUNTS_FILE: &str = "accounts.conf";
 
 /// Bytes of randomness in a password that nobody types.
 const PASSWORD_BYTES: usize = 24;
+
+/// Bytes of randomness in the dashboard's token.
+const TOKEN_BYTES: usize = 32;
 
 /// The folder of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +114,7 @@ impl Keys {
         for role in Role::FIXED.into_iter().filter(|role| *role != Role::Producer) {
             write_new(&self.file(&role, TRUSTED_FILE), || format!("{trusted}\n"), Secrecy::Public)?;
         }
+        write_new(&self.file(&Role::Monitor, DASHBOARD_FILE), token, Secrecy::Secret)?;
         self.write_accounts(lanes, is_anonymous_let_in)
     }
 
@@ -273,6 +282,11 @@ fn password() -> String {
     (0..PASSWORD_BYTES).map(|_| format!("{:02x}", rand::random::<u8>())).collect()
 }
 
+/// Without padding: a form sends it as it is.
+fn token() -> String {
+    format!("{}\n", URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN_BYTES]>()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,11 +305,14 @@ mod tests {
         keys.init(&lanes(), true).unwrap();
         let seed = keys.user_seed(&Role::CloudWorker).unwrap().unwrap();
         let trusted = format!("{:?}", keys.trusted(&Role::CloudWorker).unwrap());
+        let token = || fs::read_to_string(folder.path().join("monitor/dashboard.token")).unwrap();
+        let first = token();
         keys.init(&lanes(), false).unwrap();
         assert_eq!(keys.user_seed(&Role::CloudWorker).unwrap().unwrap(), seed);
+        assert!(first == token() && first.trim().len() == 43, "32 bytes, made once");
         assert_eq!(trusted, format!("[{:?}]", keys.seal_key().unwrap().public_key()));
         let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
-        for secret in ["cloud/nats.nk", "classifier/seal.nk", "admin/nats.nk"] {
+        for secret in ["cloud/nats.nk", "classifier/seal.nk", "admin/nats.nk", "monitor/dashboard.token"] {
             assert_eq!(mode(secret), 0o600, "{secret}");
         }
         assert!(!folder.path().join("cloud/seal.nk").exists(), "only classifiers can seal");

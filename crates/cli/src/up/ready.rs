@@ -33,7 +33,7 @@ pub(super) fn usage(url: &str) -> String {
         "{elsewhere}\
   \x20 trilane submit --wait 'Rewrite this politely: no.'
   nats pub tasks.me '{{\"prompt\":\"Rewrite this politely: no.\"}}'   (answers: nats sub 'results.me.>')
-  trilane lanes, trilane results --follow, trilane doctor
+  trilane lanes, trilane results --follow, trilane doctor, trilane dashboard
 Ctrl-C drains and stops.
 "
     )

@@ -26,6 +26,7 @@ use trilane_broker::publish::PublishError;
 use trilane_protocol::alert::{Alert, AlertState};
 use trilane_service::{Config, Shutdown};
 
+use crate::dashboard::Shown;
 use crate::watch::fleet::Fleet;
 use kind::Kind;
 use life::{Lives, Word};
@@ -42,7 +43,7 @@ pub(crate) async fn keep_alerting(
     broker: &Broker,
     config: &Config,
     mut seen: watch::Receiver<Option<Arc<Fleet>>>,
-    shown: watch::Sender<Arc<[Alert]>>,
+    shown: watch::Sender<Option<Shown>>,
     shutdown: &Shutdown,
 ) {
     let mut alerts = Alerts {
@@ -62,7 +63,7 @@ pub(crate) async fn keep_alerting(
 struct Alerts<'a> {
     broker: &'a Broker,
     config: &'a Config,
-    shown: watch::Sender<Arc<[Alert]>>,
+    shown: watch::Sender<Option<Shown>>,
     started: Instant,
     lives: Lives,
     raised: Raised,
@@ -105,7 +106,7 @@ impl Alerts<'_> {
                 changed = seen.changed() => {
                     let fleet = seen.borrow_and_update().clone();
                     match (changed, fleet) {
-                        (Ok(()), Some(fleet)) => self.step(&fleet).await,
+                        (Ok(()), Some(fleet)) => self.step(fleet).await,
                         (Ok(()), None) => {}
                         (Err(_), _) => return std::future::pending().await,
                     }
@@ -114,8 +115,8 @@ impl Alerts<'_> {
         }
     }
 
-    async fn step(&mut self, fleet: &Fleet) {
-        let mut readings = reading::of(fleet, self.config);
+    async fn step(&mut self, fleet: Arc<Fleet>) {
+        let mut readings = reading::of(&fleet, self.config);
         readings.extend(self.raised.readings(Instant::now()));
         let is_blind = readings.iter().any(|reading| reading.kind == Kind::ServerUnreachable.as_str());
         if is_blind {
@@ -130,7 +131,8 @@ impl Alerts<'_> {
                 false => self.say(word).await,
             }
         }
-        self.shown.send_replace(self.lives.shown().into());
+        let alerts = self.lives.shown().into();
+        self.shown.send_replace(Some(Shown { fleet, alerts }));
     }
 
     /// Stores a word, and only then says it aloud.
