@@ -12,6 +12,7 @@ mod faults;
 mod janitor;
 mod lifecycle;
 mod links;
+mod metric_table;
 mod old_server;
 mod pipelines;
 mod privacy;
@@ -25,6 +26,7 @@ mod seal;
 mod spend;
 mod streamed;
 mod topology;
+mod traces;
 mod transport;
 
 #[expect(dead_code, reason = "the script has words that only other tests use")]
