@@ -18,6 +18,7 @@ mod pipelines;
 mod privacy;
 mod processes;
 mod producer;
+mod prometheus;
 mod prove;
 mod providers;
 mod real_model;
