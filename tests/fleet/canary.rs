@@ -3,12 +3,11 @@
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use trilane_protocol::{Status, TaskId};
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 use trilane_trust::Role;
 
-use crate::processes::Process;
+use crate::processes::{Process, metrics};
 use crate::scripted_http::{Reply, Server};
 
 const CANARY: &str = "canary-51c9";
@@ -38,19 +37,6 @@ async fn program(name: &str, fleet: &Fleet, config: &str, arguments: &[&str]) ->
     })
     .await;
     process
-}
-
-/// What a process answers on `/metrics`; its log says where.
-async fn metrics(process: &Process) -> String {
-    let log = process.log();
-    let line = log.lines().find(|line| line.contains("/metrics")).unwrap();
-    let address = line.split("address=").nth(1).unwrap().trim();
-    let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
-    connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.contains("trilane_"), "{answer}");
-    answer
 }
 
 /// Every message of a stream, headers and subject too.

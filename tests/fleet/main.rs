@@ -12,11 +12,13 @@ mod faults;
 mod janitor;
 mod lifecycle;
 mod links;
+mod metric_table;
 mod old_server;
 mod pipelines;
 mod privacy;
 mod processes;
 mod producer;
+mod prometheus;
 mod prove;
 mod providers;
 mod real_model;
@@ -25,6 +27,7 @@ mod seal;
 mod spend;
 mod streamed;
 mod topology;
+mod traces;
 mod transport;
 
 #[expect(dead_code, reason = "the script has words that only other tests use")]

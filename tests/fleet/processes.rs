@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_testkit::{Fleet, eventually};
@@ -53,6 +54,20 @@ impl Process {
     /// What it has written so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(log_path(self.folder.path())).unwrap_or_default()
+    }
+
+    /// Where it serves health and metrics, once its log says so.
+    pub(crate) async fn address(&self) -> String {
+        eventually("the process says where it serves its metrics", || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains("/metrics"));
+            let address = line.and_then(|line| line.split_once("127.0.0.1:")).map(|(_, rest)| {
+                let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                format!("127.0.0.1:{port}")
+            });
+            std::future::ready(address)
+        })
+        .await
     }
 
     /// Waits until this very process says that it serves a lane.
@@ -119,6 +134,22 @@ fn binary_path(name: &str) -> PathBuf {
     let path = tests.parent().and_then(Path::parent).unwrap().join(name);
     assert!(path.exists(), "{} is not there; run `cargo build --workspace --bins`", path.display());
     path
+}
+
+/// What a process answers on `/metrics`.
+pub(crate) async fn metrics(process: &Process) -> String {
+    let answer = get(&process.address().await, "/metrics").await.unwrap();
+    assert!(answer.contains("trilane_"), "{answer}");
+    answer
+}
+
+/// What is answered to a GET, headers and all.
+pub(crate) async fn get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut connection = tokio::net::TcpStream::connect(address).await?;
+    connection.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 /// The command `trilane` on the fleet's server and with its keys, at work in the background.

@@ -3,8 +3,11 @@
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use jiff::Timestamp;
+use tracing::Span;
+use tracing::field::Empty;
 use trilane_protocol::outcome::SourceRef;
-use trilane_protocol::{DecodeError, Encoding};
+use trilane_protocol::trace::TraceParent;
+use trilane_protocol::{AgentName, DecodeError, Encoding, TaskId};
 
 use crate::lanes::SEAL;
 use crate::later::{ORIGIN, ORIGIN_ID};
@@ -56,9 +59,24 @@ impl Content {
         self.header(if self.was_postponed { ORIGIN_ID } else { "Nats-Msg-Id" })
     }
 
-    /// The trace it belongs to.
+    /// The trace it belongs to. A header that does not read counts as none: anybody may have written it, and it is passed
+    /// on and logged.
     pub fn traceparent(&self) -> Option<&str> {
-        self.header(TRACEPARENT)
+        self.trace().map(TraceParent::as_str)
+    }
+
+    /// What log lines about this message carry: its trace, and its task once [`name_task`] has told.
+    pub fn span(&self) -> Span {
+        // As an error, so that no log filter takes it away from the lines that it lets through.
+        let span = tracing::error_span!("task", trace_id = Empty, task_id = Empty, agent = Empty);
+        if let Some(trace) = self.trace() {
+            span.record("trace_id", trace.trace_id());
+        }
+        span
+    }
+
+    fn trace(&self) -> Option<TraceParent<'_>> {
+        TraceParent::read(self.header(TRACEPARENT)?)
     }
 
     /// The seal that it carries, as text.
@@ -73,6 +91,11 @@ impl Content {
     pub fn encoding(&self) -> Result<Encoding, DecodeError> {
         Encoding::detect(self.header("Content-Type"), &self.payload)
     }
+}
+
+/// Tells the current span, if it is a message's, which task it is about.
+pub fn name_task(agent: &AgentName, task_id: &TaskId) {
+    Span::current().record("task_id", task_id.as_str()).record("agent", agent.as_str());
 }
 
 /// Where a postponed message was first, as its header says it.

@@ -79,6 +79,18 @@ pub(crate) enum ReadError {
     NotNow(String),
 }
 
+/// The task that a message is about, as far as it can be told.
+pub(crate) fn task_of<'a>(read: &'a Result<Read<'_>, ReadError>) -> Option<(&'a AgentName, &'a TaskId)> {
+    let of_work = |work: &'a Work| Some((&work.agent, &work.task_id));
+    match read {
+        Ok(Read::Incoming(incoming)) => of_work(&incoming.work),
+        Ok(Read::Ended(ended)) => of_work(&ended.message.work),
+        Err(ReadError::ReusedId(work)) => of_work(work),
+        Err(ReadError::Unreadable(unreadable)) => Some((unreadable.agent.as_ref()?, &unreadable.task_id)),
+        Err(ReadError::Forged(_) | ReadError::Repeated | ReadError::NotNow(_)) => None,
+    }
+}
+
 impl Shared {
     /// Reads one message of the intake.
     pub(crate) async fn read(&self, delivery: &Delivery) -> Result<Read<'_>, ReadError> {

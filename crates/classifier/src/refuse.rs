@@ -102,7 +102,7 @@ impl Shared {
             self.bury(delivery, task, id_reused(&refusal.agent, &refusal.task_id)).await?;
         }
         let outcome = refusal.status.as_str();
-        tracing::info!(task_id = %refusal.task_id, agent = %refusal.agent, outcome, code = refusal.error.code, "a task ends at the intake");
+        tracing::info!(outcome, code = refusal.error.code, "a task ends at the intake");
         if reported == Reported::Stored {
             count_finished(&result);
         }
@@ -115,7 +115,7 @@ impl Shared {
         delivery: &Delivery,
         work: &Work,
     ) -> Result<(), PublishError> {
-        tracing::warn!(task_id = %work.task_id, agent = %work.agent, "a task id is used twice; the second task is a dead letter");
+        tracing::warn!("a task id is used twice; the second task is a dead letter");
         self.bury(delivery, Some((&work.agent, &work.task_id)), id_reused(&work.agent, &work.task_id)).await
     }
 

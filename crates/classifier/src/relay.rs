@@ -1,7 +1,9 @@
 //! One message's life: read, route, log, put on the lane, acknowledge.
 
 use jiff::{SignedDuration, Timestamp};
+use tracing::Instrument;
 use trilane_broker::Delivery;
+use trilane_broker::content::name_task;
 use trilane_broker::pipelines::PipelineError;
 use trilane_broker::publish::PublishError;
 use trilane_protocol::decision::{Decision, RouteRecord};
@@ -13,7 +15,7 @@ use trilane_service::metrics::catalogue::{FULL_LANE, PARKED, REDELIVERIES, ROUTE
 use trilane_service::metrics::labels::Lane;
 
 use crate::log::LogEnded;
-use crate::read::{Ended, Incoming, Read, ReadError, Recorded};
+use crate::read::{self, Ended, Incoming, Read, ReadError, Recorded};
 use crate::refuse::Refusal;
 use crate::shared::Shared;
 
@@ -68,6 +70,11 @@ impl Shared {
         if delivery.deliveries > 1 {
             REDELIVERIES.add(1, Lane::intake());
         }
+        let span = delivery.span();
+        self.relay_and_tell(delivery).instrument(span).await;
+    }
+
+    async fn relay_and_tell(&self, delivery: &Delivery) {
         match self.relay_once(delivery).await {
             Ok(Relayed::OnLane | Relayed::Postponed) => {
                 delivery.ack_unconfirmed().await;
@@ -113,7 +120,11 @@ impl Shared {
     }
 
     async fn relay_once(&self, delivery: &Delivery) -> Result<Relayed, NotNow> {
-        match self.read(delivery).await {
+        let read = self.read(delivery).await;
+        if let Some((agent, task_id)) = read::task_of(&read) {
+            name_task(agent, task_id);
+        }
+        match read {
             Ok(Read::Incoming(incoming)) => self.admit(delivery, *incoming).await,
             Ok(Read::Ended(ended)) => {
                 let Ended { returned, message, result, is_dead } = *ended;
@@ -180,9 +191,9 @@ impl Shared {
     /// Postpones what waits for its budget. It is routed anew when the budget's window turns, and once an hour until
     /// then: budgets may be raised, and nobody shall wait for a reservation longer than it lasts.
     async fn park(&self, delivery: &Delivery, parked: &Parked, now: Timestamp) -> Result<Relayed, NotNow> {
-        let Parked { work: Work { task_id, agent, deadline, .. }, until, reason } = parked;
+        let Parked { work: Work { deadline, .. }, until, reason } = parked;
         PARKED.add(1, ());
-        tracing::info!(%task_id, %agent, %until, reason, "a task waits for its budget");
+        tracing::info!(%until, reason, "a task waits for its budget");
         let next = now.checked_add(PARKED_LOOK).unwrap_or(*until).min(*until);
         self.postpone(delivery, deadline.map_or(next, |deadline| deadline.min(next))).await
     }
@@ -252,7 +263,7 @@ impl Shared {
         }
         let Decision { reason, score, .. } = &message.decision;
         let Work { agent, task_id, step, .. } = &message.work;
-        tracing::info!(%task_id, %agent, %lane, reason = reason.as_str(), "routed");
+        tracing::info!(%lane, reason = reason.as_str(), "routed");
         ROUTED.add(1, (Lane::of(lane), (*reason).into()));
         TASK_COMPLEXITY.record(score.complexity, Lane::of(lane));
         Ok(match step {

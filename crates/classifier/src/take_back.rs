@@ -114,6 +114,7 @@ impl Shared {
             bury(error.unwrap_or_else(|| TaskError::new("failed", "no reason was given"))).await?;
         }
         let reported = self.broker.report(&result, encoding, delivery.traceparent()).await?;
+        tracing::info!(%lane, outcome = result.status.as_str(), attempts = result.attempts, "a task has ended in the cloud zone");
         match reported {
             Reported::Stored => count_finished(&result),
             Reported::AnotherTasks => bury(id_reused()).await?,

@@ -47,7 +47,7 @@ impl CloudRunner {
     async fn try_run(&self, assignment: &mut Assignment) -> Result<Completion, Failure> {
         let (work, decision) = (&assignment.work, &assignment.decision);
         guard::check_public(work, decision, self.catalogue.policy()).inspect_err(|_| {
-            tracing::error!(agent = %work.agent, task = %work.task_id, "a private task reached the cloud worker");
+            tracing::error!("a private task reached the cloud worker");
         })?;
         let model = self.catalogue.model(&decision.model).ok_or_else(|| {
             let message = format!("`{}` has no API key here; set the key of its provider", decision.model);

@@ -53,8 +53,7 @@ impl Purse {
         match self.ledger.abandon(self.call(work, decision, attempt)).await {
             Ok(spent) => beyond(work, spent),
             Err(error) => {
-                let Work { agent, task_id, .. } = work;
-                tracing::error!(%error, %agent, %task_id, "what a task has cost is not known");
+                tracing::error!(%error, "what a task has cost is not known");
                 0.0
             }
         }

@@ -13,6 +13,7 @@
 //! * [`money`], [`ledger`]: what calls cost, and the book of it
 //! * [`chain`]: the routing log as segments that name each other's hash
 //! * [`heartbeat`]: what a worker says of itself, and [`alert`]: what a person should look at
+//! * [`trace`]: the trace that a task belongs to
 //! * [`subjects`]: every subject name, in one place, and [`streams`]: what keeps them
 //! * [`codec`]: MessagePack and JSON, strictly decoded
 //! * [`nearest`]: "did you mean" for unknown names
@@ -33,6 +34,7 @@ pub mod streams;
 pub mod subjects;
 pub mod task;
 pub mod template;
+pub mod trace;
 pub mod work;
 
 pub use codec::{DecodeError, Encoding};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use trilane_broker::Broker;
 use trilane_broker::cancel::Watched;
 use trilane_protocol::Work;
@@ -48,7 +49,7 @@ pub(crate) async fn run<R: Runner>(
     };
     let runner = Arc::clone(runner);
     // A task of its own, so that a panic in a runner is a failed attempt and not a dead worker.
-    let mut running = tokio::spawn(async move { runner.run(assignment).await });
+    let mut running = tokio::spawn(async move { runner.run(assignment).await }.in_current_span());
     let stop = tokio::select! {
         ended = &mut running => return outcome(ended),
         () = until(message.work.deadline) => Stop::Deadline,

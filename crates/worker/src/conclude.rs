@@ -40,7 +40,7 @@ impl Conclusion<'_> {
     pub(crate) async fn carry_out(&self, message: &LaneMessage, mut verdict: Verdict, attempt: Attempt) {
         let mut delay = Duration::from_millis(200);
         while let Err(error) = self.write(message, &verdict).await {
-            tracing::warn!(%error, task_id = %message.work.task_id, "an outcome is not stored yet; trying again");
+            tracing::warn!(%error, "an outcome is not stored yet; trying again");
             if !error.is_retryable() {
                 verdict = verdict::refused(message, TaskError::new("too_large", error.to_string()), attempt);
             }
@@ -49,6 +49,7 @@ impl Conclusion<'_> {
                 () = self.drained.cancelled() => return self.delivery.hand_back().await,
             }
         }
+        tracing::info!(lane = %self.lane, fate = fate(&verdict), attempt = attempt.deliveries, "an attempt has ended");
         self.acknowledge(&verdict).await;
     }
 
@@ -91,10 +92,10 @@ impl Conclusion<'_> {
             Reported::AnotherTasks => {
                 let text = "another task of this agent has used the id; its result stands, and this answer is dropped";
                 self.bury(task(message), TaskError::new("id_reused", text)).await?;
-                tracing::warn!(task_id = %result.task_id, agent = %result.agent, "a task id is used twice");
+                tracing::warn!("a task id is used twice");
             }
             Reported::AlreadyThere => {
-                tracing::info!(task_id = %result.task_id, agent = %result.agent, "the task has its result already");
+                tracing::info!("the task has its result already");
             }
         }
         Ok(())
@@ -146,6 +147,17 @@ impl Conclusion<'_> {
             ending,
         };
         self.broker.hand_in(self.zone, agent, key, &returned, self.delivery.traceparent()).await.map(drop)
+    }
+}
+
+/// What becomes of the task, one word.
+fn fate(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Report(result) | Verdict::ReportAndBury(result) => result.status.as_str(),
+        Verdict::Reroute(..) => "rerouted",
+        Verdict::Retry(_) => "retried",
+        Verdict::HandBack => "handed_back",
+        Verdict::Over => "cancelled",
     }
 }
 

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use trilane_broker::cancel::Cancellations;
+use trilane_broker::content::name_task;
 use trilane_broker::pull::{PullError, Slotted};
 use trilane_broker::{Broker, ConnectError, Delivery, Role};
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
@@ -157,16 +159,17 @@ async fn handle<R: Runner>(shared: Arc<Shared<R>>, slotted: Slotted) {
     }
     let in_progress = shared.activity.start_task();
     let ack_wait = Duration::from_secs(shared.config.registry.lanes[lane].ack_wait_s);
-    lease::hold(&delivery, lane, ack_wait, async {
+    let life = async {
         match unseal(&shared.trusted, lane, &delivery, Timestamp::now()) {
             Ok(message) => {
+                name_task(&message.work.agent, &message.work.task_id);
                 let (verdict, attempt) = judge(&shared, &delivery, &message).await;
                 shared.conclusion(&delivery).carry_out(&message, verdict, attempt).await;
             }
             Err(refused) => refuse(&shared, &delivery, refused).await,
         }
-    })
-    .await;
+    };
+    lease::hold(&delivery, lane, ack_wait, life).instrument(delivery.span()).await;
     drop(in_progress);
     drop(slot);
 }
@@ -175,6 +178,9 @@ async fn handle<R: Runner>(shared: Arc<Shared<R>>, slotted: Slotted) {
 async fn refuse<R: Runner>(shared: &Shared<R>, delivery: &Delivery, refused: Refused) {
     let Refused { message, error } = refused;
     let conclusion = shared.conclusion(delivery);
+    if let Some(message) = &message {
+        name_task(&message.work.agent, &message.work.task_id);
+    }
     conclusion.raise(&error).await;
     if let Some(message) = message {
         let attempt = first_look(shared, delivery);
@@ -227,7 +233,7 @@ async fn judge<R: Runner>(
     };
     if let Outcome::Failed(error) = &outcome {
         attempt.retry_delay = retry::delay(&shared.config.worker, deliveries, error.retry_after);
-        tracing::warn!(task_id = %message.work.task_id, code = error.code, deliveries, %error, "an attempt failed");
+        tracing::warn!(code = error.code, deliveries, %error, "an attempt failed");
     }
     attempt.ended_at = Timestamp::now();
     (verdict::verdict(message, outcome, attempt), attempt)

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
+use tracing::Instrument;
+use trilane_broker::content::name_task;
 use trilane_broker::logs::ReadError;
 use trilane_broker::publish::PublishError;
 use trilane_broker::pull::Puller;
@@ -111,6 +113,10 @@ impl Janitor {
     }
 
     async fn end(&self, stuck: &Stuck) -> Result<(), NotNow> {
+        self.end_once(stuck).instrument(stuck.span()).await
+    }
+
+    async fn end_once(&self, stuck: &Stuck) -> Result<(), NotNow> {
         match fate::of(stuck, &self.trusted, Timestamp::now()) {
             Fate::Fail(failure) => self.fail(stuck, &failure).await?,
             Fate::Bury { place, error } => self.bury(stuck, &place, None, error).await?,
@@ -134,9 +140,10 @@ impl Janitor {
     async fn fail(&self, stuck: &Stuck, failure: &Failure) -> Result<(), NotNow> {
         let Failure { place, result, encoding } = failure;
         let task = Some((&result.agent, &result.task_id));
+        name_task(&result.agent, &result.task_id);
         if let Some(earlier) = self.broker.result(&result.agent, &result.task_id).await? {
             if earlier.is_of(result.task_seq) {
-                tracing::info!(task_id = %result.task_id, agent = %result.agent, "a stuck message had its result already");
+                tracing::info!("a stuck message had its result already");
                 return Ok(());
             }
             let message = "another task of this agent has used the id, and this one got stuck before it was told; \
@@ -147,7 +154,7 @@ impl Janitor {
         self.bury(stuck, place, task, error).await?;
         if self.broker.report(result, *encoding, stuck.traceparent()).await? == Reported::Stored {
             let deliveries = stuck.place.deliveries;
-            tracing::warn!(task_id = %result.task_id, agent = %result.agent, place, deliveries, "a task was stuck in its queue and ends as failed");
+            tracing::warn!(place, deliveries, "a task was stuck in its queue and ends as failed");
             count_finished(result);
         }
         Ok(())

@@ -6,8 +6,10 @@
 //! * [`decisions`]: what classifiers have decided lately
 //! * [`flow`]: how fast a queue fills and empties
 //! * [`picture`]: puts all of it together
+//! * [`export`]: the same as gauges for Prometheus
 
 pub(crate) mod decisions;
+mod export;
 pub(crate) mod fleet;
 mod flow;
 mod look;
@@ -137,6 +139,7 @@ impl Watch<'_> {
         }
         self.picture.swept(*self.zombies.borrow());
         if let Some(fleet) = self.picture.fleet(Instant::now(), Timestamp::now()) {
+            export::export(&fleet);
             self.seen.send_replace(Some(Arc::new(fleet)));
         }
     }

@@ -1,13 +1,13 @@
 //! Every metric of the fleet. `docs/METRICS.md` is the same for operators, and a test holds the two against each other,
 //! against the code and against the alert rules.
 
-use super::labels::Process::{Classifier, CloudWorker, EndpointWorker, LocalWorker, Monitor};
+use super::labels::Process::{Classifier, CloudWorker, EndpointWorker, LocalWorker, Monitor, Notifier};
 use super::labels::{
     Agent, Cause, Code, Health, Lane, Model, Outcome, Process, Reason, Version, Window, Zone,
 };
 use super::metric::{Counter, Description, Gauge, Histogram, Unit};
 
-const ALL: &[Process] = &[Classifier, LocalWorker, EndpointWorker, CloudWorker, Monitor];
+const ALL: &[Process] = &[Classifier, LocalWorker, EndpointWorker, CloudWorker, Monitor, Notifier];
 const WORKERS: &[Process] = &[LocalWorker, EndpointWorker, CloudWorker];
 
 macro_rules! catalogue {

@@ -207,10 +207,16 @@ impl Window {
 }
 
 macro_rules! closed {
-    ($(#[$doc:meta])* $type:ident = $label:literal { $($(#[$of:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+    (
+        $(#[$doc:meta])* $type:ident = $label:literal {
+            $(#[$first_of:meta])* $first:ident = $first_word:literal,
+            $($(#[$of:meta])* $variant:ident = $word:literal,)*
+        }
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $type {
+            $(#[$first_of])* $first,
             $($(#[$of])* $variant),*
         }
 
@@ -218,6 +224,7 @@ macro_rules! closed {
             /// The word in the label.
             pub fn as_str(self) -> &'static str {
                 match self {
+                    Self::$first => $first_word,
                     $(Self::$variant => $word),*
                 }
             }
@@ -225,7 +232,7 @@ macro_rules! closed {
 
         impl LabelValue for $type {
             const LABEL: Label =
-                Label { name: $label, bound: concat!($("`", $word, "` ",)*) };
+                Label { name: $label, bound: concat!("`", $first_word, "`", $(", `", $word, "`"),*) };
 
             fn value(self) -> SharedString {
                 SharedString::const_str(self.as_str())
@@ -247,6 +254,8 @@ closed! {
         CloudWorker = "cloud-worker",
         /// Watches.
         Monitor = "monitor",
+        /// Posts alerts.
+        Notifier = "notifier",
     }
 }
 

@@ -119,6 +119,7 @@ impl Synthetic {
             lanes: vec![cloud, deep, fast],
             budgets: budgets(),
             decisions: self.decisions.iter().cloned().collect(),
+            policy_versions: vec![],
             zombies: 0,
             dead_letters: 14,
             new_dead_letters: if self.is_calm { 0 } else { 3 },
