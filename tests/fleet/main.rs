@@ -7,6 +7,7 @@ mod attacks;
 mod bad_input;
 mod canary;
 mod cancelling;
+mod dashboard;
 mod dead_letters;
 mod faults;
 mod janitor;
