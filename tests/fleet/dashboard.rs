@@ -81,7 +81,8 @@ impl Scene {
             "flood" => self.is_flooded = true,
             "paused local-fast" => return if self.is_paused().await { "yes" } else { "no" },
             "task" => {
-                let task = json!({"id": "order-7", "prompt": "x", "complexity": 0.9, "sensitivity": "public"});
+                let task =
+                    json!({"id": "order-7", "prompt": "x", "complexity": 0.9, "sensitivity": "public"});
                 self.fleet.run("sales", task).await;
                 return "sales order-7 done";
             }

@@ -158,3 +158,22 @@ async fn logged_decisions(fleet: &Fleet) -> usize {
     }
     count
 }
+
+/// Eight slots want sixteen tasks; once they are gone, the four that are configured are enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_s_bound_follows_its_workers_and_a_pause_stays() {
+    let config = "[lanes.local-fast]\nmax_in_flight = 4\n";
+    let mut fleet = FleetBuilder::new().config(config).slots(8).start().await;
+    let (lane, broker) = ("local-fast".parse().unwrap(), fleet.broker.clone());
+    let bound = async |most| {
+        eventually("the bound follows", || async {
+            let depth = broker.depth(&lane, Zone::Local).await.ok()?;
+            (depth.most_in_flight == most).then_some(depth.is_paused)
+        })
+        .await
+    };
+    assert!(!bound(16).await);
+    broker.pause(&lane, Zone::Local, std::time::Duration::from_secs(600)).await.unwrap();
+    fleet.drain_worker("local-fast").await;
+    assert!(bound(4).await, "the change of the bound has let the lane go on");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::consumer::{Consumer, FromConsumer, pull};
 use jiff::Timestamp;
 use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone};
@@ -19,6 +19,8 @@ pub struct Depth {
     pub in_flight: u64,
     /// Tasks of the fullest priority, waiting or in flight.
     pub fullest: u64,
+    /// Tasks of one priority that workers may have in hand; the least of all priorities.
+    pub most_in_flight: i64,
     /// Whether the lane is paused.
     pub is_paused: bool,
 }
@@ -43,7 +45,7 @@ impl Broker {
     /// # Errors
     /// [`DepthError`] where the server does not say.
     pub async fn depth(&self, lane: &LaneName, zone: Zone) -> Result<Depth, DepthError> {
-        let mut depth = Depth::default();
+        let mut depth = Depth { most_in_flight: i64::MAX, ..Depth::default() };
         for priority in Priority::ALL {
             let name = consumer_of(lane, priority);
             let consumer: Result<Consumer<pull::Config>, _> =
@@ -53,9 +55,30 @@ impl Broker {
             depth.waiting += info.num_pending;
             depth.in_flight += info.num_ack_pending as u64;
             depth.fullest = depth.fullest.max(info.num_pending + info.num_ack_pending as u64);
+            depth.most_in_flight = depth.most_in_flight.min(info.config.max_ack_pending);
             depth.is_paused |= info.paused;
         }
         Ok(depth)
+    }
+
+    /// Bounds the tasks of each priority of a lane that workers may have in hand. A pause stays.
+    ///
+    /// # Errors
+    /// [`DepthError`] where the server refuses.
+    pub async fn allow_in_flight(&self, lane: &LaneName, zone: Zone, most: i64) -> Result<(), DepthError> {
+        for priority in Priority::ALL {
+            let name = consumer_of(lane, priority);
+            let consumer: Result<Consumer<pull::Config>, _> =
+                self.context().get_consumer_from_stream(name, stream_of(zone)).await;
+            let consumer = consumer.map_err(|error| failed(lane, error))?;
+            let config = consumer.cached_info().config.clone();
+            let config =
+                pull::Config::try_from_consumer_config(config).map_err(|error| failed(lane, error))?;
+            let config = pull::Config { max_ack_pending: most, ..config };
+            let updated = self.context().update_consumer_on_stream(config, stream_of(zone)).await;
+            updated.map_err(|error| failed(lane, error))?;
+        }
+        Ok(())
     }
 
     /// Stops a lane for `length`: its tasks wait, its workers finish what they have.

@@ -15,6 +15,8 @@ use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_routing::fleet::{FleetState, LaneState, Spending};
 use trilane_service::{Config, Shutdown};
 
+use crate::room;
+
 /// Delay before the bucket is watched again after a fault.
 const WATCH_RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -148,7 +150,24 @@ impl Watcher {
                 Err(error) => tracing::warn!(%error, "the last known depth stays in force"),
             }
         }
+        self.make_room().await;
         self.postponed_bytes = self.broker.postponed_bytes().await.unwrap_or(self.postponed_bytes);
+    }
+
+    /// Lets workers have as many tasks as they have room for. Every classifier comes to the same bound.
+    async fn make_room(&self) {
+        let state = self.state();
+        for (name, lane) in &self.config.registry.lanes {
+            let Some(Depth { most_in_flight, .. }) = self.depths.get(name.as_str()) else { continue };
+            let slots = state.lanes.get(name).map_or(0, |lane| lane.slots);
+            let Some(most) = room::wanted(lane.max_in_flight, slots, *most_in_flight) else { continue };
+            match self.broker.allow_in_flight(name, lane.zone, most).await {
+                Ok(()) => {
+                    tracing::info!(lane = %name, slots, most, "workers may have more or fewer tasks in hand")
+                }
+                Err(error) => tracing::warn!(%error, most, "workers may not have more tasks in hand yet"),
+            }
+        }
     }
 
     fn state(&self) -> FleetState {

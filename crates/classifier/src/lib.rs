@@ -4,7 +4,7 @@
 //! source is acknowledged only after the routing log and the lane have confirmed. Any number of classifiers
 //! work side by side.
 //!
-//! * [`fleet`]: the state of the lanes, watched
+//! * [`fleet`]: the state of the lanes, watched; with `room`, how many tasks their workers may have in hand
 //! * `read`: from a message to work
 //! * `take_back`: what workers hand back
 //! * `relay`: from work to its lane
@@ -18,6 +18,7 @@ mod log;
 mod read;
 mod refuse;
 mod relay;
+mod room;
 mod shared;
 mod take_back;
 

@@ -5,7 +5,7 @@
 //! * [`settings`]: where the configuration comes from
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
 //! * [`submit`], [`results`], [`cancel`]: tasks in, answers out, and tasks taken back
-//! * [`lanes`], [`agents`], [`budget`], [`dashboard`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`lanes`], [`agents`], [`alerts`], [`budget`], [`dashboard`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
 //! * [`prove`]: that nothing private was offered to the cloud zone
@@ -13,6 +13,7 @@
 //! * `wait`, `output`, `length`: parts of them
 
 pub mod agents;
+pub mod alerts;
 pub mod budget;
 pub mod cancel;
 pub mod configuration;
@@ -66,6 +67,7 @@ enum Verb {
     Dashboard(dashboard::DashboardArgs),
     Dead(dead::DeadArgs),
     Budget(budget::BudgetArgs),
+    Alerts(alerts::AlertsArgs),
     Prove(prove::ProveArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
@@ -108,6 +110,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Dashboard(args) => dashboard::run(&args, &config),
         Verb::Dead(args) => dead::run(args, &config).await,
         Verb::Budget(args) => budget::run(args, &config).await,
+        Verb::Alerts(args) => alerts::run(args, &config).await,
         Verb::Prove(args) => prove::run(&args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,

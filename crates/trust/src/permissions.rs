@@ -1,7 +1,8 @@
 //! What each role may publish and hear at the server, as data. What is not listed is refused.
 //!
-//! Nobody but the admin may create a consumer on a stream that holds tasks, and acknowledgements are bound to a stream
-//! and its consumers: an acknowledgement that asks for the next message (`+NXT`) would otherwise read any stream.
+//! Nobody but the admin may create a consumer on a stream that holds tasks (a classifier may change those of the lanes,
+//! by name), and acknowledgements are bound to a stream and its consumers: an acknowledgement that asks for the next
+//! message (`+NXT`) would otherwise read any stream.
 
 use std::collections::BTreeMap;
 
@@ -107,6 +108,13 @@ fn classifier(lanes: &Lanes) -> Permissions {
     permissions.may_publish(
         ["route.*", "dead.*", "result.*.*", "later.*", "cancelled.*", "alert.*.*"].map(Into::into),
     );
+    // How much of a lane its workers may have in hand: a change of a consumer by its name and its filter.
+    for (lane, zone) in lanes {
+        permissions.may_publish(Priority::ALL.map(|priority| {
+            let (consumer, filter) = (consumer_of(lane, priority), subjects::lane(lane, priority));
+            format!("{api}.CONSUMER.CREATE.{}.{consumer}.{filter}", stream_of(*zone))
+        }));
+    }
     // How long the lanes are.
     permissions.may_publish([LANE_LOCAL, LANE_CLOUD].map(|stream| format!("{api}.CONSUMER.INFO.{stream}.*")));
     permissions.may_publish([RESULTS, CANCELLED].map(|stream| format!("{api}.DIRECT.GET.{stream}.>")));
