@@ -88,10 +88,12 @@ async fn lines_about(process: &Process, task_id: &str, awaited: &str) -> Vec<Str
     .await
 }
 
-fn task(fields: Value) -> Value {
-    let mut task = json!({"prompt": CANARY, "complexity": 0.99, "sensitivity": "public"});
-    task.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    task
+/// A public task for the cloud lane.
+fn task(mut fields: Value) -> Value {
+    fields["prompt"] = json!(CANARY);
+    fields["complexity"] = json!(0.99);
+    fields["sensitivity"] = json!("public");
+    fields
 }
 
 #[tokio::test(flavor = "multi_thread")]
