@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use trilane_service::metrics::catalogue;
 use trilane_service::metrics::labels::Process as Binary;
 use trilane_service::metrics::metric::{Description, Kind};
-use trilane_testkit::FleetBuilder;
+use trilane_testkit::{FleetBuilder, eventually};
 
 use crate::processes::{Process, metrics};
 
@@ -226,6 +226,24 @@ fn served(text: &str) -> (BTreeMap<&str, &str>, BTreeSet<&str>) {
     let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
     (kinds.collect(), helps.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_server_is_counted_as_a_reconnect() {
+    let mut fleet = FleetBuilder::new().classifiers(0).start().await;
+    let classifier = Process::binary("trilane-classifier", &fleet, "", |_| {});
+    eventually("it is connected", || async {
+        metrics(&classifier).await.contains("trilane_nats_connected 1\n").then_some(())
+    })
+    .await;
+    assert!(metrics(&classifier).await.contains("trilane_nats_reconnects_total 0\n"), "the first is none");
+    fleet.server.crash_and_restart().await;
+    eventually("it is connected again", || async {
+        let text = metrics(&classifier).await;
+        let is_back = text.contains("trilane_nats_connected 1\n");
+        (is_back && text.contains("trilane_nats_reconnects_total 1\n")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,12 @@
-//! A trace is carried from the task to its result, over every hop, and stands in the log lines of each.
+//! A trace is carried from the task to its result, over every hop, and stands in the log lines of each; and what each of
+//! these processes counts of a task.
 
 use async_nats::HeaderMap;
 use serde_json::{Value, json};
 use trilane_protocol::{Status, TaskId, TaskResult};
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
-use crate::processes::Process;
+use crate::processes::{Process, metrics};
 use crate::scripted_http::{Reply, Server};
 
 const AGENT: &str = "sample";
@@ -88,10 +89,12 @@ async fn lines_about(process: &Process, task_id: &str, awaited: &str) -> Vec<Str
     .await
 }
 
-fn task(fields: Value) -> Value {
-    let mut task = json!({"prompt": CANARY, "complexity": 0.99, "sensitivity": "public"});
-    task.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    task
+/// A public task for the cloud lane.
+fn task(mut fields: Value) -> Value {
+    fields["prompt"] = json!(CANARY);
+    fields["complexity"] = json!(0.99);
+    fields["sensitivity"] = json!("public");
+    fields
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,6 +133,27 @@ async fn a_trace_is_carried_over_every_hop_and_stands_in_its_lines() {
     for process in [&traced.classifier, &traced.worker] {
         assert!(!process.log().contains(CANARY), "no text of a task: {}", process.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_counted_by_its_worker_and_its_task_by_who_stores_the_result() {
+    let traced = TracedFleet::start(vec![answer()]).await;
+    let result = traced.run("counted", TRACEPARENT, task(json!({}))).await;
+    let nanodollars = (result.cost_usd * 1e9).round();
+    assert!(nanodollars > 0.0, "{result:?}");
+    lines_about(&traced.classifier, "counted", "a task has ended in the cloud zone").await;
+    let (worker, classifier) = (metrics(&traced.worker).await, metrics(&traced.classifier).await);
+    let labels = r#"{lane="cloud",model="gpt-4o""#;
+    for series in [
+        format!("trilane_cost_nanodollars_total{labels},agent=\"{AGENT}\"}} {nanodollars}\n"),
+        format!("trilane_prompt_tokens_total{labels}}} 10\n"),
+        format!("trilane_completion_tokens_total{labels}}} 10\n"),
+        "trilane_worker_slots{lane=\"cloud\"} ".to_owned(),
+    ] {
+        assert!(worker.contains(&series), "{series}: {worker}");
+    }
+    let ended = format!("trilane_tasks_total{{lane=\"cloud\",outcome=\"done\",agent=\"{AGENT}\"}} 1\n");
+    assert!(classifier.contains(&ended) && !worker.contains("trilane_tasks_total{"), "once: {classifier}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
