@@ -27,7 +27,7 @@ async fn a_flood_is_seen_and_paused_and_the_page_outlives_its_monitor() {
     let fleet = FleetBuilder::new().slots(1).start().await;
     let (monitor, address) = monitor(&fleet, "127.0.0.1:0").await;
     let mut scene = Scene { fleet, monitor: Some(monitor), address, is_flooded: false };
-    scene.play(chromium, &["flood", "pause", "life", "names", "freeze", "reconnect"]).await;
+    scene.play(chromium, &["opened", "flood", "pause", "life", "names", "freeze", "reconnect"]).await;
 }
 
 /// A monitor's process with its page at `listen`, and the page's address.

@@ -46,7 +46,6 @@ class Page:
         self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(url)
-        self.page.wait_for_selector("[data-link=live] article")
 
     def wait(self, expression):
         """Playwright's own wait evaluates text inside the page, and the page's policy forbids that."""
@@ -60,6 +59,18 @@ class Page:
 
     def nodes(self):
         return self.page.evaluate("document.querySelectorAll('*').length")
+
+
+def first_look(shown):
+    """A page that is opened before the monitor has looked says so."""
+    shown.wait("document.querySelector('#link').textContent.startsWith('Waiting for the monitor')")
+    ask("look")
+    opened(shown)
+
+
+def opened(shown):
+    """The page shows lanes."""
+    shown.page.wait_for_selector("[data-link=live] article")
 
 
 def flood(shown):
@@ -211,7 +222,7 @@ def shots(shown):
             shown.page.screenshot(path=path, full_page=True)
 
 
-STEPS = [flood, pause, keyboard, names, life, freeze, memory, narrow, reconnect, shots]
+STEPS = [first_look, opened, flood, pause, keyboard, names, life, freeze, memory, narrow, reconnect, shots]
 
 
 def main():

@@ -60,13 +60,18 @@ async fn next(views: &mut watch::Receiver<Option<View>>) -> Option<Event> {
     match tokio::time::timeout(ALIVE, views.changed()).await {
         Ok(changed) => changed.ok()?,
         // A comment would do for the connection, but the page cannot hear it.
-        Err(_) => return Some(Event::default().event("alive").data("")),
+        Err(_) => return Some(alive()),
     }
     let view = views.borrow_and_update().clone();
     Some(match view {
         Some(view) => Event::default().event("fleet").data(view),
-        None => Event::default().event("alive").data(""),
+        None => alive(),
     })
+}
+
+/// An event without data would not reach the page.
+fn alive() -> Event {
+    Event::default().event("alive").data("yes")
 }
 
 #[cfg(test)]

@@ -112,3 +112,28 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_ends_and_makes_room() {
+        let mut bounded = Bounded::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let address = bounded.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (mut connection, _) = bounded.accept().await;
+        assert_eq!(bounded.room.available_permits(), MAX_CONNECTIONS - 1);
+        client.write_all(b"x").await.unwrap();
+        let mut byte = [0];
+        connection.read_exact(&mut byte).await.unwrap();
+        let heard_at = Instant::now();
+        let error = connection.read_exact(&mut byte).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(heard_at.elapsed() >= MAX_SILENCE, "what moved has begun the silence anew");
+        drop(connection);
+        assert_eq!(bounded.room.available_permits(), MAX_CONNECTIONS);
+    }
+}

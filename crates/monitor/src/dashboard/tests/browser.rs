@@ -32,7 +32,18 @@ const LANE: &str = "local-fast";
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs TRILANE_TEST_PYTHON and Chromium"]
 async fn a_person_sees_a_flood_pauses_the_lane_and_looks_a_task_up() {
-    let steps = ["flood", "pause", "keyboard", "names", "life", "freeze", "memory", "narrow", "reconnect"];
+    let steps = [
+        "first_look",
+        "flood",
+        "pause",
+        "keyboard",
+        "names",
+        "life",
+        "freeze",
+        "memory",
+        "narrow",
+        "reconnect",
+    ];
     let Some(chromium) = chromium() else { return };
     Scene::new().await.play(chromium, &steps).await;
 }
@@ -42,7 +53,7 @@ async fn a_person_sees_a_flood_pauses_the_lane_and_looks_a_task_up() {
 #[ignore = "needs TRILANE_TEST_PYTHON and Chromium"]
 async fn pictures() {
     let (Some(_), Some(chromium)) = (std::env::var_os("TRILANE_SHOTS"), chromium()) else { return };
-    Scene::new().await.play(chromium, &["flood", "shots"]).await;
+    Scene::new().await.play(chromium, &["first_look", "flood", "shots"]).await;
 }
 
 /// A script at work on a dashboard, and what it may ask for.
@@ -50,14 +61,18 @@ struct Scene {
     served: Served,
     synthetic: Synthetic,
     ticks: Interval,
+    /// Nothing is known before the first look.
+    has_looked: bool,
 }
 
 impl Scene {
     async fn new() -> Self {
-        let mut synthetic = Synthetic::calm();
-        let served = Served::new().await;
-        served.states.send_replace(Some(synthetic.shown()));
-        Self { served, synthetic, ticks: every(SLOW) }
+        Self {
+            served: Served::new().await,
+            synthetic: Synthetic::calm(),
+            ticks: every(SLOW),
+            has_looked: false,
+        }
     }
 
     async fn play(mut self, chromium: &str, steps: &[&str]) {
@@ -67,7 +82,7 @@ impl Scene {
         let mut last = String::new();
         loop {
             let line = tokio::select! {
-                _ = self.ticks.tick() => {
+                _ = self.ticks.tick(), if self.has_looked => {
                     self.tick().await;
                     continue;
                 }
@@ -96,6 +111,7 @@ impl Scene {
 
     async fn answer(&mut self, asked: &str) -> &'static str {
         match asked {
+            "look" => self.has_looked = true,
             "flood" => self.synthetic.flood(),
             "paused local-fast" => return if self.is_paused().await { "yes" } else { "no" },
             "task" => {

@@ -1,6 +1,7 @@
 //! What programs get: states, the switch, a task's life, and what is refused.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +14,9 @@ use super::Served;
 use super::synthetic::Synthetic;
 use crate::dashboard::NotServed;
 use crate::dashboard::events::MAX_STREAMS;
+
+/// Only ever used up by a test that fails: an answer that never ends.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One answer.
 struct Answer {
@@ -40,7 +44,8 @@ async fn ask(address: SocketAddr, request: &str, headers: &[&str], body: &str) -
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await;
+    read.expect("the answer ends").unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     Answer { head: head.to_owned(), body: body.to_owned() }
 }
