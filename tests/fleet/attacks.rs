@@ -105,6 +105,8 @@ async fn those_who_look_change_nothing() {
     let mut attempts = by_an_operator();
     attempts.extend([publish("result.a.1", ""), publish("dead.intake", ""), publish("alert.a.b", "")]);
     attempts.push(publish("CORE.API.STREAM.MSG.GET.TASKS", "{\"seq\":1}"));
+    attempts.push(publish("alerted.lane_slow.cloud", ""));
+    attempts.push(publish("CORE.API.CONSUMER.PAUSE.LANE_LOCAL.local-fast_normal", "{}"));
     // The routing log it may hear.
     attempts.retain(|attempt| attempt.describe() != "subscribe to route.>");
     assert_eq!(observer.try_all(&attempts).await, [""; 0]);
@@ -115,6 +117,26 @@ async fn those_who_look_change_nothing() {
         .filter(|attempt| !its_own.contains(&attempt.describe().as_str()))
         .collect();
     assert_eq!(monitor.try_all(&attempts).await, [""; 0]);
+}
+
+/// Whoever breaks into the one process with a way out has alerts, and nothing to read or to write besides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notifier_s_key_opens_alerts_and_nothing_else() {
+    let fleet = fleet().await;
+    let notifier = Attacker::new(&fleet.config.nats.url, &fleet.keys, Some(&Role::Notifier)).await;
+    let mut attempts = by_an_operator();
+    for stream in ["RESULTS", "ROUTES", "DEAD", "LEDGER", "KV_workers", "CANCELLED", "ALERTS"] {
+        attempts.extend([
+            publish(format!("CORE.API.STREAM.INFO.{stream}"), ""),
+            publish(format!("CORE.API.CONSUMER.CREATE.{stream}.spy"), "{\"config\":{}}"),
+            publish(format!("CORE.API.DIRECT.GET.{stream}"), "{\"seq\":1}"),
+            publish(format!("CORE.API.STREAM.MSG.GET.{stream}"), "{\"seq\":1}"),
+        ]);
+    }
+    attempts.extend([publish("result.a.1", ""), publish("dead.intake", ""), publish("alerted.a.b", "")]);
+    attempts.extend([publish("alert.a.b", ""), hear("alert.*.*"), hear("results.>"), hear("route.*")]);
+    attempts.push(publish("CORE.API.CONSUMER.PAUSE.LANE_LOCAL.local-fast_normal", "{}"));
+    assert_eq!(notifier.try_all(&attempts).await, [""; 0]);
 }
 
 /// The server publishes an answer wherever a request says, and asks for no permission. Outside the core that reaches

@@ -11,8 +11,14 @@ use trilane_testkit::{FleetBuilder, eventually};
 
 use crate::processes::{Process, metrics};
 
-const ALL: [Binary; 5] =
-    [Binary::Classifier, Binary::LocalWorker, Binary::EndpointWorker, Binary::CloudWorker, Binary::Monitor];
+const ALL: [Binary; 6] = [
+    Binary::Classifier,
+    Binary::LocalWorker,
+    Binary::EndpointWorker,
+    Binary::CloudWorker,
+    Binary::Monitor,
+    Binary::Notifier,
+];
 
 /// Labels that Prometheus itself puts on what it scrapes, and rules may use.
 const OF_PROMETHEUS: [&str; 1] = ["instance"];
@@ -97,6 +103,7 @@ fn processes_of(folder: &str) -> &'static [Binary] {
         "endpoint-worker" => &[Binary::EndpointWorker],
         "cloud-worker" => &[Binary::CloudWorker],
         "monitor" => &[Binary::Monitor],
+        "notifier" => &[Binary::Notifier],
         _ => &[],
     }
 }

@@ -1,12 +1,11 @@
 //! Signs of life: each worker writes its own key, everybody else watches the bucket.
 
-use async_nats::jetstream::kv::{Operation, Store};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use trilane_protocol::Encoding;
 use trilane_protocol::heartbeat::Heartbeat;
 
 use crate::connect::Broker;
-use crate::logs::{Log, Start};
+use crate::logs::{Entry, Log, Start};
 use crate::topology::WORKERS;
 
 /// Why the bucket cannot be used.
@@ -14,10 +13,16 @@ use crate::topology::WORKERS;
 #[error("cannot use the bucket `{WORKERS}`: {0}; was the fleet provisioned (`trilane provision`)?")]
 pub struct WorkersError(String);
 
+/// Where signs of life are kept.
+const SIGNS: &str = "$KV.workers.>";
+
+/// The header by which buckets tell a goodbye from a value.
+const OPERATION: &str = "KV-Operation";
+const DELETE: &str = "DEL";
+
 /// The bucket of signs of life.
 #[derive(Debug, Clone)]
 pub struct Workers {
-    store: Store,
     broker: Broker,
 }
 
@@ -36,8 +41,8 @@ impl Broker {
     /// # Errors
     /// [`WorkersError`] where it is not there.
     pub async fn workers(&self) -> Result<Workers, WorkersError> {
-        let store = self.context().get_key_value(WORKERS).await.map_err(error)?;
-        Ok(Workers { store, broker: self.clone() })
+        self.reach(Log::Workers).await.map_err(error)?;
+        Ok(Workers { broker: self.clone() })
     }
 
     /// Writes a sign of life. A lost one is followed by the next, so nobody waits for its confirmation.
@@ -48,7 +53,7 @@ impl Broker {
     /// Takes a worker's sign of life away, so that nobody waits for it to expire.
     pub async fn leave(&self, heartbeat: &Heartbeat) {
         let mut headers = async_nats::HeaderMap::new();
-        headers.insert("KV-Operation", "DEL");
+        headers.insert(OPERATION, DELETE);
         let sent = self.client().publish_with_headers(subject(heartbeat), headers, bytes::Bytes::new());
         if let Err(error) = sent.await {
             tracing::debug!(%error, "the sign of life stays until it expires");
@@ -66,46 +71,41 @@ pub fn key(heartbeat: &Heartbeat) -> String {
     format!("{}.{}", heartbeat.zone.as_str(), heartbeat.worker)
 }
 
-/// A sign of life under another's key is none.
-fn read(found: &str, payload: &[u8]) -> Option<Heartbeat> {
-    let heartbeat: Heartbeat = Encoding::Json.decode(payload).ok()?;
-    (key(&heartbeat) == found).then_some(heartbeat)
-}
-
 impl Workers {
     /// All workers that live now, in no particular order.
     ///
     /// # Errors
     /// [`WorkersError`] where the bucket cannot be read.
     pub async fn alive(&self) -> Result<Vec<Heartbeat>, WorkersError> {
-        let subjects = format!("$KV.{WORKERS}.>");
-        let stored = self.broker.stored(Log::Workers, &subjects, Start::Oldest).await.map_err(error)?;
-        let mut stored = std::pin::pin!(stored);
+        let mut stored =
+            std::pin::pin!(self.broker.stored(Log::Workers, SIGNS, Start::Oldest).await.map_err(error)?);
         let mut workers = Vec::new();
-        while let Some(entry) = stored.next().await {
-            let entry = entry.map_err(error)?;
-            let key = entry.subject.splitn(3, '.').nth(2).unwrap_or_default();
-            workers.extend(read(key, &entry.payload));
+        while let Some(entry) = stored.try_next().await.map_err(error)? {
+            if let Some(WorkerChange::Alive(heartbeat)) = change(&entry) {
+                workers.push(*heartbeat);
+            }
         }
         Ok(workers)
     }
 
-    /// The workers that live now, then every change.
+    /// The workers that live now, then every change. By pulling: what the server pushes does not leave the core.
     ///
     /// # Errors
     /// [`WorkersError`] where the bucket cannot be watched.
     pub async fn watch(&self) -> Result<impl Stream<Item = WorkerChange> + Send + use<>, WorkersError> {
-        let watch = self.store.watch_with_history(">").await.map_err(error)?;
-        Ok(watch.filter_map(|entry| async move {
-            let entry = entry.ok()?;
-            match entry.operation {
-                Operation::Put => {
-                    read(&entry.key, &entry.value).map(|beat| WorkerChange::Alive(Box::new(beat)))
-                }
-                Operation::Delete | Operation::Purge => Some(WorkerChange::Gone(entry.key)),
-            }
-        }))
+        let followed = self.broker.followed(Log::Workers, SIGNS, Start::Oldest).await.map_err(error)?;
+        Ok(followed.filter_map(|entry| async move { change(&entry.ok()?) }))
     }
+}
+
+/// A sign of life under another's key is none.
+fn change(entry: &Entry) -> Option<WorkerChange> {
+    let key = entry.subject.strip_prefix(SIGNS.trim_end_matches('>'))?;
+    if entry.header(OPERATION).is_some() {
+        return Some(WorkerChange::Gone(key.to_owned()));
+    }
+    let heartbeat: Heartbeat = entry.decode().ok()?;
+    (self::key(&heartbeat) == key).then(|| WorkerChange::Alive(Box::new(heartbeat)))
 }
 
 fn error(error: impl std::fmt::Display) -> WorkersError {

@@ -163,7 +163,7 @@ impl Watcher {
             let Some(most) = room::wanted(lane.max_in_flight, slots, *most_in_flight) else { continue };
             match self.broker.allow_in_flight(name, lane.zone, most).await {
                 Ok(()) => {
-                    tracing::info!(lane = %name, slots, most, "workers may have more or fewer tasks in hand")
+                    tracing::info!(lane = %name, slots, most, "workers may have more or fewer tasks in hand");
                 }
                 Err(error) => tracing::warn!(%error, most, "workers may not have more tasks in hand yet"),
             }

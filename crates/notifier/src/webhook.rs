@@ -13,6 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use trilane_protocol::Encoding;
 use trilane_protocol::alert::Alert;
 use trilane_service::config::Webhook;
+use trilane_service::metrics::catalogue::WEBHOOK_POSTS;
+use trilane_service::metrics::labels::Posted;
 
 /// Alerts that may wait for one receiver. One that takes none for so long misses the newest.
 pub(crate) const MAX_WAITING: usize = 128;
@@ -171,6 +173,16 @@ enum Answer {
     Never(String),
 }
 
+impl Answer {
+    fn label(&self) -> Posted {
+        match self {
+            Self::Taken => Posted::Taken,
+            Self::Later(_) => Posted::Failed,
+            Self::Never(_) => Posted::Refused,
+        }
+    }
+}
+
 impl Poster {
     async fn run(self, mut alerts: mpsc::Receiver<Waiting>) {
         while let Some(Waiting { alert, done }) = alerts.recv().await {
@@ -182,7 +194,9 @@ impl Poster {
     async fn deliver(&self, alert: &Alert) {
         let mut delay = self.first_delay;
         for tries_left in (0..self.tries).rev() {
-            let reason = match self.post(alert, Timestamp::now()).await {
+            let answer = self.post(alert, Timestamp::now()).await;
+            WEBHOOK_POSTS.add(1, answer.label());
+            let reason = match answer {
                 Answer::Taken => return,
                 Answer::Never(reason) => {
                     tracing::error!(url = shown(&self.url), alert.kind, reason, "a webhook refuses an alert");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Longest wait. Generous: it is only ever used up by a test that fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(20);

@@ -7,7 +7,7 @@ pub mod nats;
 pub mod proxy;
 pub mod scripted;
 
-pub use eventually::eventually;
+pub use eventually::{PATIENCE, eventually};
 pub use fleet::{Fleet, FleetBuilder};
 pub use nats::NatsServer;
 pub use proxy::Proxy;

@@ -127,8 +127,6 @@ fn classifier(lanes: &Lanes) -> Permissions {
         format!("$KV.{PIPELINES}.>"),
     ]);
     permissions.may_read(api, &bucket_stream(WORKERS));
-    // A bucket is watched by a consumer that the server pushes to, and that says how far it has got.
-    permissions.may_publish([format!("$JS.FC.{}.>", bucket_stream(WORKERS))]);
     permissions.subscribe.push(subjects::CANCELLED.into());
     permissions
 }

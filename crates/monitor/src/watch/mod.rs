@@ -126,7 +126,7 @@ impl Watch<'_> {
         match entry.decode::<RouteSegment>() {
             Ok(segment) => self.picture.decided(entry.sequence, segment, Instant::now()),
             Err(error) => {
-                tracing::warn!(%error, entry.sequence, "a segment of the routing log does not read")
+                tracing::warn!(%error, entry.sequence, "a segment of the routing log does not read");
             }
         }
     }

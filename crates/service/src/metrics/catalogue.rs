@@ -3,7 +3,7 @@
 
 use super::labels::Process::{Classifier, CloudWorker, EndpointWorker, LocalWorker, Monitor, Notifier};
 use super::labels::{
-    Agent, Cause, Code, Health, Lane, Model, Outcome, Process, Reason, Version, Window, Zone,
+    Agent, Cause, Code, Health, Lane, Model, Outcome, Posted, Process, Reason, Version, Window, Zone,
 };
 use super::metric::{Counter, Description, Gauge, Histogram, Unit};
 
@@ -150,4 +150,7 @@ catalogue! {
         "Dollars that may still be spent in the running window.";
     BUDGET_EXPECTED: Gauge<(Agent, Window)> = "trilane_budget_expected_usd", Dollars, &[Monitor],
         "Dollars by the end of the running window, at the pace so far.";
+
+    WEBHOOK_POSTS: Counter<Posted> = "trilane_webhook_posts_total", Count, &[Notifier],
+        "Posts of alerts to webhooks, by what came of each.";
 }

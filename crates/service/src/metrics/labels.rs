@@ -270,6 +270,18 @@ closed! {
 }
 
 closed! {
+    /// What a webhook made of an alert.
+    Posted = "answer" {
+        /// It has taken it.
+        Taken = "taken",
+        /// It will never take it.
+        Refused = "refused",
+        /// It did not take it, and is asked again.
+        Failed = "failed",
+    }
+}
+
+closed! {
     /// How a worker is.
     Health = "health" {
         /// It is heard, and gets on with what it has.

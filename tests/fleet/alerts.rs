@@ -1,0 +1,147 @@
+//! Alerts: said when something goes wrong and when it is over, once however many monitors watch, and posted by a notifier.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::mpsc;
+
+use futures_util::{Stream, StreamExt};
+use serde_json::json;
+use trilane_broker::observe::Said;
+use trilane_broker::{Broker, Role};
+use trilane_protocol::Encoding;
+use trilane_protocol::alert::{Alert, AlertState};
+use trilane_testkit::{Fleet, FleetBuilder, eventually};
+
+use crate::processes::Process;
+
+/// Looks each second and hesitates as little as it can.
+const QUICK: &str = "[monitor]\nlook_s = 1\nrate_window_s = 2\n[dashboard]\nenabled = false\n\
+                     [worker]\nheartbeat_s = 1\n\
+                     [alerts]\nsettle_s = 0\nfire_after_s = 1\nresolve_after_s = 1\nunreachable_s = 5\n";
+
+fn monitor(fleet: &Fleet) -> Process {
+    Process::binary("trilane-monitor", fleet, QUICK, |_| {})
+}
+
+/// What monitors say goes to those who look, and not into the core, where the test's own connection is.
+async fn observer(fleet: &Fleet) -> Broker {
+    Broker::connect(&fleet.config, Role::Observer, "observer").await.unwrap()
+}
+
+async fn next(heard: &mut (impl Stream<Item = Alert> + Unpin), kind: &str, state: AlertState) -> Alert {
+    loop {
+        let alert = tokio::time::timeout(trilane_testkit::PATIENCE, heard.next());
+        let alert = alert.await.expect("the alert is said in time").expect("the subscription lasts");
+        if alert.kind == kind && alert.state == state {
+            return alert;
+        }
+    }
+}
+
+async fn history(fleet: &Fleet, kind: &str) -> Vec<AlertState> {
+    let history = fleet.broker.alert_history().await.unwrap();
+    let of_kind = history.into_iter().filter(|said| said.alert.kind == kind);
+    of_kind.map(|Said { alert, .. }| alert.state).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_wait_for_nobody_are_told_of_once_by_two_monitors_and_so_is_the_end() {
+    let mut fleet = FleetBuilder::new().config(QUICK).without_worker("local-fast").start().await;
+    let mut heard = pin!(observer(&fleet).await.heard_alerts().await.unwrap());
+    let monitors = [monitor(&fleet), monitor(&fleet)];
+    fleet.submit("sample", json!({"prompt": "secret words", "complexity": 0.1})).await;
+    let firing = next(&mut heard, "lane_unserved", AlertState::Firing).await;
+    assert_eq!(firing.lane, "local-fast");
+    assert!(firing.message.contains("1 tasks wait on `local-fast`"), "{}", firing.message);
+    assert!(firing.action.contains("--scale local-fast=1") && !firing.meaning.is_empty(), "{firing:?}");
+
+    fleet.start_worker("local-fast", 4).await;
+    let resolved = next(&mut heard, "lane_unserved", AlertState::Resolved).await;
+    assert_eq!(resolved.since, firing.since);
+    assert_eq!(history(&fleet, "lane_unserved").await, [AlertState::Firing, AlertState::Resolved]);
+    for monitor in monitors {
+        assert!(!monitor.log().contains("secret words"));
+        assert!(monitor.terminate().await.success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_is_named_and_one_that_leaves_is_not() {
+    let mut fleet = FleetBuilder::new().config(QUICK).start().await;
+    let workers = fleet.broker.workers().await.unwrap().alive().await.unwrap();
+    let dying = workers.iter().find(|worker| worker.lane.as_str() == "local-deep").unwrap();
+    let mut heard = pin!(observer(&fleet).await.heard_alerts().await.unwrap());
+    let monitor = monitor(&fleet);
+    // It has seen the fleet once it serves.
+    eventually("the monitor sees the workers", || async {
+        let page = crate::processes::get(&monitor.address().await, "/metrics").await.ok()?;
+        page.contains("trilane_lane_slots{lane=\"local-deep\"} 4").then_some(())
+    })
+    .await;
+    fleet.drain_worker("local-fast").await;
+    fleet.kill_worker("local-deep");
+    let firing = next(&mut heard, "worker_silent", AlertState::Firing).await;
+    assert_eq!(firing.lane, "local-deep");
+    assert!(firing.message.contains(&dying.worker), "{}", firing.message);
+    let silent = fleet.broker.last_alerts().await.unwrap();
+    assert!(!silent.iter().any(|said| said.alert.kind == "worker_silent" && said.alert.lane == "local-fast"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_raises_lasts_and_reaches_a_webhook_signed() {
+    let fleet = FleetBuilder::new().config(QUICK).start().await;
+    let (url, posts) = receiver();
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "shared").unwrap();
+    let hooks =
+        format!("[alerts]\nwebhooks = [{{ url = \"{url}\", secret_file = \"{}\" }}]\n", secret.display());
+    let notifier = Process::binary("trilane-notifier", &fleet, &hooks, |_| {});
+    eventually("the notifier tells", || async { notifier.log().contains("telling").then_some(()) }).await;
+    let mut heard = pin!(observer(&fleet).await.heard_alerts().await.unwrap());
+    let monitor = monitor(&fleet);
+    let raised = Alert::new("seal_broken", "cloud", "a message was altered", jiff::Timestamp::now());
+    eventually("the monitor has heard it", || async {
+        fleet.broker.alert(&raised).await;
+        (!history(&fleet, "seal_broken").await.is_empty()).then_some(())
+    })
+    .await;
+    let firing = next(&mut heard, "seal_broken", AlertState::Firing).await;
+    assert!(firing.action.contains("trilane keys"), "{firing:?}");
+
+    let post = tokio::task::spawn_blocking(move || posts.recv_timeout(trilane_testkit::PATIENCE));
+    let post = post.await.unwrap().expect("the notifier posts it");
+    let (head, body) = post.split_once("\r\n\r\n").unwrap();
+    assert_eq!(Encoding::Json.decode::<Alert>(body.as_bytes()).unwrap(), firing);
+    assert!(head.to_lowercase().contains("trilane-signature: t="), "{head}");
+    assert!(notifier.terminate().await.success());
+    assert!(monitor.terminate().await.success());
+}
+
+/// A webhook that takes one post.
+fn receiver() -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (sender, posts) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut text, mut buffer) = (Vec::new(), [0; 4_096]);
+        // The body ends with the object that it is.
+        while !text.ends_with(b"}") {
+            let read = stream.read(&mut buffer).unwrap();
+            text.extend_from_slice(&buffer[..read]);
+        }
+        stream.write_all(b"HTTP/1.1 204 x\r\nConnection: close\r\n\r\n").unwrap();
+        sender.send(String::from_utf8(text).unwrap()).unwrap();
+    });
+    (url, posts)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notifier_without_anybody_to_tell_says_so() {
+    let fleet = FleetBuilder::new().start().await;
+    let notifier = Process::binary("trilane-notifier", &fleet, "", |_| {});
+    eventually("it has ended", || async { notifier.log().contains("set alerts.webhooks").then_some(()) })
+        .await;
+}
