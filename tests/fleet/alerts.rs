@@ -11,6 +11,7 @@ use trilane_broker::observe::Said;
 use trilane_broker::{Broker, Role};
 use trilane_protocol::Encoding;
 use trilane_protocol::alert::{Alert, AlertState};
+use trilane_protocol::heartbeat::Heartbeat;
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
 use crate::processes::Process;
@@ -67,25 +68,35 @@ async fn tasks_that_wait_for_nobody_are_told_of_once_by_two_monitors_and_so_is_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_dies_is_named_and_one_that_leaves_is_not() {
-    let mut fleet = FleetBuilder::new().config(QUICK).start().await;
-    let workers = fleet.broker.workers().await.unwrap().alive().await.unwrap();
-    let dying = workers.iter().find(|worker| worker.lane.as_str() == "local-deep").unwrap();
+async fn workers_that_fall_silent_or_hang_are_named_and_those_that_leave_are_not() {
+    let fleet = FleetBuilder::new().config(QUICK).start().await;
+    let living = fleet.broker.workers().await.unwrap().alive().await.unwrap();
+    let on_fast = living.into_iter().find(|worker| worker.lane.as_str() == "local-fast").unwrap();
+    let named = |worker: &str| Heartbeat { worker: worker.into(), ..on_fast.clone() };
     let mut heard = pin!(observer(&fleet).await.heard_alerts().await.unwrap());
     let monitor = monitor(&fleet);
-    // It has seen the fleet once it serves.
-    eventually("the monitor sees the workers", || async {
+    let (dying, leaving) = (named("dying"), named("leaving"));
+    eventually("the monitor sees all three workers", || async {
+        fleet.broker.beat(&dying).await;
+        fleet.broker.beat(&leaving).await;
         let page = crate::processes::get(&monitor.address().await, "/metrics").await.ok()?;
-        page.contains("trilane_lane_slots{lane=\"local-deep\"} 4").then_some(())
+        page.contains("trilane_lane_slots{lane=\"local-fast\"} 12").then_some(())
     })
     .await;
-    fleet.drain_worker("local-fast").await;
-    fleet.kill_worker("local-deep");
+    fleet.broker.leave(&leaving).await;
     let firing = next(&mut heard, "worker_silent", AlertState::Firing).await;
-    assert_eq!(firing.lane, "local-deep");
-    assert!(firing.message.contains(&dying.worker), "{}", firing.message);
-    let silent = fleet.broker.last_alerts().await.unwrap();
-    assert!(!silent.iter().any(|said| said.alert.kind == "worker_silent" && said.alert.lane == "local-fast"));
+    assert_eq!(firing.lane, "local-fast");
+    assert!(firing.message.contains("dying") && !firing.message.contains("leaving"), "{}", firing.message);
+
+    let hanging = Heartbeat { stalled_s: 3_600, busy: 2, ..named("hanging") };
+    let mut beat = tokio::time::interval(std::time::Duration::from_secs(1));
+    let firing = loop {
+        tokio::select! {
+            _ = beat.tick() => fleet.broker.beat(&hanging).await,
+            firing = next(&mut heard, "worker_hung", AlertState::Firing) => break firing,
+        }
+    };
+    assert!(firing.message.contains("hanging") && firing.action.contains("SIGKILL"), "{firing:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
