@@ -9,9 +9,9 @@ use futures_util::{Stream, StreamExt};
 use serde_json::json;
 use trilane_broker::observe::Said;
 use trilane_broker::{Broker, Role};
-use trilane_protocol::Encoding;
 use trilane_protocol::alert::{Alert, AlertState};
 use trilane_protocol::heartbeat::Heartbeat;
+use trilane_protocol::{Encoding, Zone};
 use trilane_testkit::{Fleet, FleetBuilder, eventually};
 
 use crate::processes::Process;
@@ -130,21 +130,66 @@ async fn what_a_worker_raises_lasts_and_reaches_a_webhook_signed() {
     assert!(monitor.terminate().await.success());
 }
 
-/// A webhook that takes one post.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_server_is_told_of_and_nothing_else_is_made_of_it() {
+    let mut fleet = FleetBuilder::new().config(QUICK).start().await;
+    let (url, posts) = receiver();
+    let hooks = format!("[alerts]\nunreachable_s = 1\nwebhooks = [{{ url = \"{url}\" }}]\n");
+    let notifier = Process::binary("trilane-notifier", &fleet, &hooks, |_| {});
+    let monitor = monitor(&fleet);
+    eventually("the notifier tells", || async { notifier.log().contains("telling").then_some(()) }).await;
+    let pid = rustix::process::Pid::from_raw(fleet.server.pid().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let (firing, posts) = post(posts).await;
+    assert_eq!((firing.kind.as_str(), firing.state), ("server_unreachable", AlertState::Firing));
+
+    fleet.server.crash_and_restart().await;
+    let (resolved, posts) = post(posts).await;
+    assert_eq!((resolved.kind.as_str(), resolved.state), ("server_unreachable", AlertState::Resolved));
+    // Whatever the monitor would make of the outage, it has made by the time at which it sees something new.
+    fleet
+        .broker
+        .pause(&"local-deep".parse().unwrap(), Zone::Local, std::time::Duration::from_secs(60))
+        .await
+        .unwrap();
+    eventually("the monitor sees again", || async {
+        let page = crate::processes::get(&monitor.address().await, "/metrics").await.ok()?;
+        page.contains("trilane_lane_paused{lane=\"local-deep\"} 1").then_some(())
+    })
+    .await;
+    let said = fleet.broker.alert_history().await.unwrap();
+    assert_eq!(said, [], "nobody was silent, nothing was unserved");
+    assert!(posts.try_recv().is_err());
+}
+
+async fn post(posts: mpsc::Receiver<String>) -> (Alert, mpsc::Receiver<String>) {
+    tokio::task::spawn_blocking(move || {
+        let post = posts.recv_timeout(trilane_testkit::PATIENCE).expect("the notifier posts in time");
+        let (_, body) = post.split_once("\r\n\r\n").unwrap();
+        (Encoding::Json.decode(body.as_bytes()).unwrap(), posts)
+    })
+    .await
+    .unwrap()
+}
+
+/// A webhook that takes what it gets.
 fn receiver() -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let (sender, posts) = mpsc::channel();
     std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let (mut text, mut buffer) = (Vec::new(), [0; 4_096]);
-        // The body ends with the object that it is.
-        while !text.ends_with(b"}") {
-            let read = stream.read(&mut buffer).unwrap();
-            text.extend_from_slice(&buffer[..read]);
+        for stream in listener.incoming() {
+            let (mut stream, mut text, mut buffer) = (stream.unwrap(), Vec::new(), [0; 4_096]);
+            // The body ends with the object that it is.
+            while !text.ends_with(b"}") {
+                let read = stream.read(&mut buffer).unwrap();
+                text.extend_from_slice(&buffer[..read]);
+            }
+            stream.write_all(b"HTTP/1.1 204 x\r\nConnection: close\r\n\r\n").unwrap();
+            if sender.send(String::from_utf8(text).unwrap()).is_err() {
+                return;
+            }
         }
-        stream.write_all(b"HTTP/1.1 204 x\r\nConnection: close\r\n\r\n").unwrap();
-        sender.send(String::from_utf8(text).unwrap()).unwrap();
     });
     (url, posts)
 }

@@ -97,10 +97,15 @@ impl Watch<'_> {
     }
 
     async fn listen(&mut self) -> Result<(), Deaf> {
-        let mut workers = pin!(self.broker.workers().await?.watch().await?);
         let since = self.heard_until.unwrap_or_else(|| Timestamp::now() - FIRST_DECISIONS);
-        let routes = self.broker.followed(Log::Routes, subjects::ROUTES, Start::At(since)).await?;
-        let mut routes = pin!(routes);
+        let beginning = async {
+            let workers = self.broker.workers().await?.watch().await?;
+            let routes = self.broker.followed(Log::Routes, subjects::ROUTES, Start::At(since)).await?;
+            Ok::<_, Deaf>((workers, routes))
+        };
+        let (workers, routes) =
+            tokio::time::timeout(MAX_LOOK, beginning).await.map_err(|_| Deaf::Ended)??;
+        let (mut workers, mut routes) = (pin!(workers), pin!(routes));
         let mut interval = tokio::time::interval(self.config.monitor.look());
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.missed = 0;

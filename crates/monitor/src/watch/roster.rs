@@ -14,6 +14,10 @@ use super::fleet::{Worker, WorkerHealth};
 /// How long a worker that fell silent is shown; then somebody has seen it, or nobody will.
 const SILENT_KEPT: Duration = Duration::from_secs(15 * 60);
 
+/// How long after an absence of the server nobody counts as silent: whoever has lost it tries again after a growing
+/// delay.
+const RETURN: Duration = Duration::from_secs(10);
+
 /// Workers that are kept, living and silent. The bucket of signs of life holds no more.
 const MAX_WORKERS: usize = 4_096;
 
@@ -55,7 +59,7 @@ impl Roster {
 
     /// The server was away until `at`: nobody could be heard, so nobody has been silent for longer.
     pub(crate) fn nobody_could_be_heard_until(&mut self, at: Instant) {
-        self.heard.values_mut().for_each(|heard| heard.at = at);
+        self.heard.values_mut().for_each(|heard| heard.at = at + RETURN);
     }
 
     /// The workers at `at`, by lane and name. Who has long been silent is forgotten.
@@ -154,8 +158,8 @@ mod tests {
         roster.take(beat("a", 0), start, Timestamp::UNIX_EPOCH);
         let back = start + Duration::from_secs(60);
         roster.nobody_could_be_heard_until(back);
-        assert_eq!(health(&mut roster, back + Duration::from_secs(5)), [WorkerHealth::Alive]);
-        assert_eq!(health(&mut roster, back + Duration::from_secs(7)), [WorkerHealth::Silent]);
+        assert_eq!(health(&mut roster, back + RETURN + Duration::from_secs(5)), [WorkerHealth::Alive]);
+        assert_eq!(health(&mut roster, back + RETURN + Duration::from_secs(6)), [WorkerHealth::Silent]);
     }
 
     #[test]
