@@ -19,6 +19,7 @@
 //! * [`evidence`]: what the queue holds in the end
 //! * [`audit`]: what of it is wrong, [`money`]: what it cost, and [`proof`]: what `trilane prove` says of it
 //! * [`report`]: all of it, for programs and for people
+//! * [`scaling`]: another program, which measures throughput instead
 
 pub mod audit;
 mod completions;
@@ -39,6 +40,7 @@ pub mod proof;
 pub mod provider;
 pub mod queue;
 pub mod report;
+pub mod scaling;
 pub mod schedule;
 pub mod script;
 pub mod tasks;
