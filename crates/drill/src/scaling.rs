@@ -43,14 +43,17 @@ pub struct Arguments {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     sleep_ms: u64,
     /// Tasks for each worker, so that every row takes about as long.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=10_000))]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(100..=10_000))]
     tasks_per_worker: u32,
     /// Numbers of classifiers.
     #[arg(long, value_delimiter = ',', default_value = "1,2,4", value_parser = clap::value_parser!(u16).range(1..=16))]
     classifiers: Vec<u16>,
-    /// Tasks that the classifiers of one row route.
-    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(20..=40_000))]
-    classifier_tasks: u32,
+    /// Tasks for each classifier.
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(20..=5_000))]
+    tasks_per_classifier: u32,
+    /// Milliseconds by which the connection of a far classifier holds back whatever goes through it.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    far_ms: u64,
     /// Speed-up of the largest number of workers over one, below which the exit status is 1.
     #[arg(long, default_value_t = 7.0)]
     at_least: f64,
@@ -86,13 +89,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let change = change::join_and_leave(&ground).await?;
     eprintln!("a worker hands back");
     let hand_back = change::hand_back(&ground).await?;
-    let mut classifiers = Vec::new();
-    for count in &arguments.classifiers {
-        eprintln!("{count} classifiers");
-        classifiers
-            .push(classifiers::row(&ground, (*count).into(), arguments.classifier_tasks as usize).await?);
+    let mut near = Vec::new();
+    let mut far = Vec::new();
+    for (rows, far_ms) in [(&mut near, 0), (&mut far, arguments.far_ms)] {
+        for count in &arguments.classifiers {
+            eprintln!("{count} classifiers, {far_ms} ms away");
+            let tasks = arguments.tasks_per_classifier as usize;
+            let distance = Duration::from_millis(far_ms);
+            rows.push(classifiers::row(&ground, (*count).into(), tasks, distance).await?);
+        }
     }
-    let report = Report::new(&ground, workers, change, hand_back, classifiers);
+    let report = Report::new(&ground, workers, change, hand_back, near, far);
     let faults = report.faults(arguments.at_least);
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);

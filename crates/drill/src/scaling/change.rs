@@ -56,19 +56,19 @@ pub struct HandBack {
 /// Where something cannot be started, or a worker does not do what it should.
 pub async fn join_and_leave(ground: &Ground) -> anyhow::Result<Change> {
     let mut stand = Stand::start(ground, "join-and-leave").await?;
-    stand.add_classifiers(1)?;
+    stand.add_classifiers(1, Duration::ZERO).await?;
     stand.add_workers(1)?;
     stand.wait_for_workers().await?;
 
-    // A third of the time alone, a third together, a third alone again.
+    // One alone, two together, and one alone again; the rest is for what passes until a worker is settled.
     let stretch = ground.tasks_per_worker / 2;
-    let tasks = 4 * stretch;
+    let tasks = 6 * stretch;
     let patience = patience(ground, 1, tasks);
     let begun = Instant::now();
     let acknowledged = load::publish(&stand, tasks).await?;
     busy(&stand, ground.slots, begun, patience).await?;
     let settled = Instant::now();
-    stand.listener.wait_for(load::times(&stand, begun).len() + stretch, patience).await;
+    heard(&stand, stretch, tasks, patience).await;
 
     let joins = Instant::now();
     stand.model.forget_peak();
@@ -76,7 +76,7 @@ pub async fn join_and_leave(ground: &Ground) -> anyhow::Result<Change> {
     let first_task_s = busy(&stand, ground.slots + 1, joins, patience).await?;
     let all_slots_s = busy(&stand, 2 * ground.slots, joins, patience).await?;
     let joined = Instant::now();
-    stand.listener.wait_for(load::times(&stand, begun).len() + 2 * stretch, patience).await;
+    heard(&stand, 2 * stretch, tasks, patience).await;
 
     let leaves = Instant::now();
     stand.dismiss(1).await?;
@@ -98,6 +98,12 @@ pub async fn join_and_leave(ground: &Ground) -> anyhow::Result<Change> {
     })
 }
 
+/// Waits for so many more results, or for all of them.
+async fn heard(stand: &Stand, more: usize, all: usize, patience: Duration) {
+    let wanted = stand.listener.announcements().len() + more;
+    stand.listener.wait_for(wanted.min(all), patience).await;
+}
+
 /// Seconds from `since` until the model runs so many at once.
 async fn busy(stand: &Stand, slots: usize, since: Instant, patience: Duration) -> anyhow::Result<f64> {
     if !stand.model.wait_for_peak(slots, patience).await {
@@ -113,7 +119,7 @@ async fn busy(stand: &Stand, slots: usize, since: Instant, patience: Duration) -
 pub async fn hand_back(ground: &Ground) -> anyhow::Result<HandBack> {
     let mut stand = Stand::start(ground, "hand-back").await?;
     stand.model.set_sleep(LONG_SLEEP);
-    stand.add_classifiers(1)?;
+    stand.add_classifiers(1, Duration::ZERO).await?;
     stand.add_workers(1)?;
     stand.wait_for_workers().await?;
     let patience = patience(ground, 1, ground.slots);

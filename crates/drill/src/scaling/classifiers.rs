@@ -22,6 +22,8 @@ const LONGEST_ROW: Duration = Duration::from_secs(240);
 pub struct Row {
     /// Classifier processes.
     pub classifiers: usize,
+    /// By how much their connections hold back whatever goes through them.
+    pub distance_ms: u128,
     /// Tasks in the intake when they started.
     pub tasks: usize,
     /// Routed while steady, by the server's clock: between the first tenth and the last on the lane.
@@ -32,19 +34,26 @@ pub struct Row {
     pub doubled: usize,
 }
 
-/// Runs one row.
+/// Runs one row, with so many tasks for each classifier.
 ///
 /// # Errors
 /// Where something cannot be started, or routing takes too long.
-pub async fn row(ground: &Ground, classifiers: usize, tasks: usize) -> anyhow::Result<Row> {
-    let mut stand = Stand::start(ground, &format!("classifiers-{classifiers}")).await?;
-    let acknowledged = load::publish(&stand, tasks).await?.len();
-    stand.add_classifiers(classifiers)?;
+pub async fn row(
+    ground: &Ground,
+    classifiers: usize,
+    tasks_each: usize,
+    distance: Duration,
+) -> anyhow::Result<Row> {
+    let distance_ms = distance.as_millis();
+    let mut stand = Stand::start(ground, &format!("classifiers-{classifiers}-{distance_ms}")).await?;
+    let acknowledged = load::publish(&stand, classifiers * tasks_each).await?.len();
+    stand.add_classifiers(classifiers, distance).await?;
     let on_lane = routed(&stand).await?;
     let (first, last) = rate::steady_positions(on_lane);
     let span = stand.reader.stored_apart(LANE_LOCAL, first as u64, last as u64).await?;
     Ok(Row {
         classifiers,
+        distance_ms,
         tasks: acknowledged,
         tasks_per_s: rate::per_second(last - first, span).context("too few tasks were routed to speak of")?,
         lost: acknowledged.saturating_sub(on_lane),

@@ -43,7 +43,7 @@ pub fn patience(ground: &Ground, workers: usize, tasks: usize) -> Duration {
 /// Where something cannot be started, or there are no results to speak of.
 pub async fn row(ground: &Ground, workers: usize) -> anyhow::Result<Row> {
     let mut stand = Stand::start(ground, &format!("workers-{workers}")).await?;
-    stand.add_classifiers(1)?;
+    stand.add_classifiers(1, Duration::ZERO).await?;
     stand.add_workers(workers)?;
     stand.wait_for_workers().await?;
 

@@ -26,8 +26,10 @@ pub struct Report {
     pub join_and_leave: Change,
     /// A worker that leaves more than it can finish.
     pub hand_back: HandBack,
-    /// More and more classifiers.
-    pub classifiers: Vec<classifiers::Row>,
+    /// More and more classifiers beside the server.
+    pub near_classifiers: Vec<classifiers::Row>,
+    /// More and more behind slow connections.
+    pub far_classifiers: Vec<classifiers::Row>,
 }
 
 impl Report {
@@ -37,7 +39,8 @@ impl Report {
         workers: Vec<growth::Row>,
         join_and_leave: Change,
         hand_back: HandBack,
-        classifiers: Vec<classifiers::Row>,
+        near_classifiers: Vec<classifiers::Row>,
+        far_classifiers: Vec<classifiers::Row>,
     ) -> Self {
         Self {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -47,7 +50,8 @@ impl Report {
             workers,
             join_and_leave,
             hand_back,
-            classifiers,
+            near_classifiers,
+            far_classifiers,
         }
     }
 
@@ -73,7 +77,8 @@ impl Report {
                 ));
             }
         }
-        for row in self.classifiers.iter().filter(|row| row.lost + row.doubled > 0) {
+        let rows = self.near_classifiers.iter().chain(&self.far_classifiers);
+        for row in rows.filter(|row| row.lost + row.doubled > 0) {
             faults.push(format!(
                 "{} classifiers: {} lost, {} on the lane twice",
                 row.classifiers, row.lost, row.doubled
@@ -96,16 +101,9 @@ impl Report {
             self.worker_table()
         );
         text.push_str(&self.sentences());
-        let rows = self.classifiers.iter().map(|row| {
-            let one = self.classifiers.first().map_or(row.tasks_per_s, |first| first.tasks_per_s);
-            [
-                row.classifiers.to_string(),
-                row.tasks.to_string(),
-                format!("{:.0}", row.tasks_per_s),
-                format!("{:.2}", row.tasks_per_s / one),
-            ]
-        });
-        let _ = write!(text, "\n{}", table(["classifiers", "tasks", "routed/s", "speed-up"], rows));
+        for rows in [&self.near_classifiers, &self.far_classifiers] {
+            let _ = write!(text, "\n{}", classifier_table(rows));
+        }
         text
     }
 
@@ -151,6 +149,20 @@ impl Report {
         );
         text
     }
+}
+
+fn classifier_table(rows: &[classifiers::Row]) -> String {
+    let one = rows.first().map_or(1.0, |first| first.tasks_per_s);
+    let cells = rows.iter().map(|row| {
+        [
+            row.classifiers.to_string(),
+            format!("{} ms", row.distance_ms),
+            row.tasks.to_string(),
+            format!("{:.0}", row.tasks_per_s),
+            format!("{:.2}", row.tasks_per_s / one),
+        ]
+    });
+    table(["classifiers", "away", "tasks", "routed/s", "speed-up"], cells)
 }
 
 fn ending(fate: &Fate) -> String {
@@ -207,8 +219,10 @@ mod tests {
             workers: vec![worker_row(1, 16.0), worker_row(8, eight_per_s)],
             join_and_leave: change,
             hand_back,
-            classifiers: vec![classifiers::Row {
+            far_classifiers: Vec::new(),
+            near_classifiers: vec![classifiers::Row {
                 classifiers: 1,
+                distance_ms: 0,
                 tasks: 9,
                 tasks_per_s: 300.0,
                 lost: 0,
@@ -235,7 +249,7 @@ mod tests {
         assert_eq!(faults(|report| report.workers[1].fate.lost = 1), 1);
         assert_eq!(faults(|report| report.join_and_leave.fate.doubled = 1), 1);
         assert_eq!(faults(|report| report.hand_back.fate.unanswered = 1), 1);
-        assert_eq!(faults(|report| report.classifiers[0].doubled = 1), 1);
+        assert_eq!(faults(|report| report.near_classifiers[0].doubled = 1), 1);
         assert_eq!(faults(|report| report.hand_back.held = 0), 1);
     }
 }

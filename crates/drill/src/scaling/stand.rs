@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep};
 use trilane_broker::Broker;
 use trilane_service::config::load_from;
+use trilane_testkit::Proxy;
 use trilane_trust::{Keys, Role as KeyRole};
 
 use super::model::{MODEL, Model};
@@ -61,6 +62,8 @@ impl Ground {
 pub struct Stand {
     workers: Vec<Process>,
     classifiers: Vec<Process>,
+    /// Connections of classifiers that are far away.
+    links: Vec<Proxy>,
     /// The model.
     pub model: Model,
     /// Hears results.
@@ -103,6 +106,7 @@ impl Stand {
         Ok(Self {
             workers: Vec::new(),
             classifiers: Vec::new(),
+            links: Vec::new(),
             model,
             listener: reader.listen().await?,
             reader,
@@ -117,13 +121,20 @@ impl Stand {
         })
     }
 
-    /// Starts classifiers.
+    /// Starts classifiers whose connections, one each, hold everything back for `distance`.
     ///
     /// # Errors
     /// Where one cannot be started.
-    pub fn add_classifiers(&mut self, count: usize) -> anyhow::Result<()> {
+    pub async fn add_classifiers(&mut self, count: usize, distance: Duration) -> anyhow::Result<()> {
         for _ in 0..count {
-            let process = self.process(Role::Classifier)?;
+            let mut queue = self.address;
+            if !distance.is_zero() {
+                let link = Proxy::start(vec![queue]).await?;
+                link.delay(distance);
+                queue = link.address();
+                self.links.push(link);
+            }
+            let process = self.process(Role::Classifier, queue)?;
             self.classifiers.push(process);
         }
         Ok(())
@@ -135,7 +146,7 @@ impl Stand {
     /// Where one cannot be started.
     pub fn add_workers(&mut self, count: usize) -> anyhow::Result<()> {
         for _ in 0..count {
-            let process = self.process(Role::Endpoint(LANE))?;
+            let process = self.process(Role::Endpoint(LANE), self.address)?;
             self.workers.push(process);
         }
         Ok(())
@@ -175,8 +186,8 @@ impl Stand {
         Ok(())
     }
 
-    fn process(&mut self, role: Role) -> anyhow::Result<Process> {
-        let recipe = recipe(self.started, role, self.address, &self.config_file, &self.folder)?;
+    fn process(&mut self, role: Role, queue: SocketAddr) -> anyhow::Result<Process> {
+        let recipe = recipe(self.started, role, queue, &self.config_file, &self.folder)?;
         self.started += 1;
         Process::start(recipe)
     }
