@@ -150,7 +150,7 @@ async fn after(length: Option<Duration>) {
 }
 
 /// Where everything is written, and what takes it away again.
-fn folder(keep: Option<&Path>) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
+pub(crate) fn folder(keep: Option<&Path>) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
     if let Some(keep) = keep {
         std::fs::create_dir_all(keep)?;
         return Ok((keep.canonicalize()?, None));

@@ -10,6 +10,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use trilane_broker::topology::{
@@ -54,8 +55,20 @@ pub struct Reader {
 /// Hears results as they are announced.
 #[derive(Debug)]
 pub struct Listener {
-    heard: Arc<Mutex<BTreeMap<String, u64>>>,
+    heard: Arc<Mutex<Vec<Announcement>>>,
+    count: watch::Receiver<usize>,
     listening: JoinHandle<()>,
+}
+
+/// A result as it was announced.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    /// The subject, which names agent and task.
+    pub subject: String,
+    /// The result.
+    pub payload: Bytes,
+    /// When it was heard.
+    pub at: Instant,
 }
 
 impl Reader {
@@ -77,15 +90,18 @@ impl Reader {
     /// Where the queue refuses.
     pub async fn listen(&self) -> anyhow::Result<Listener> {
         let mut announcements = self.context.client().subscribe("results.>").await?;
-        let heard = Arc::new(Mutex::new(BTreeMap::new()));
-        let counts = Arc::clone(&heard);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (counting, count) = watch::channel(0);
+        let hearing = Arc::clone(&heard);
         let listening = tokio::spawn(async move {
             while let Some(message) = announcements.next().await {
-                let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-                *counts.entry(message.subject.to_string()).or_default() += 1;
+                let (subject, at) = (message.subject.to_string(), Instant::now());
+                let mut heard = hearing.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.push(Announcement { subject, payload: message.payload, at });
+                counting.send_replace(heard.len());
             }
         });
-        Ok(Listener { heard, listening })
+        Ok(Listener { heard, count, listening })
     }
 
     /// Waits until every queue is empty, or it has taken too long. Says how long it took and whether they are.
@@ -189,6 +205,19 @@ impl Reader {
         Ok(booked)
     }
 
+    /// How much later the message at one position of a stream was stored than that at another, by the server's clock.
+    /// Positions count from 0, the oldest message that is there; none may be missing in between.
+    ///
+    /// # Errors
+    /// Where the stream does not have them.
+    pub async fn stored_apart(&self, name: &str, first: u64, second: u64) -> anyhow::Result<Duration> {
+        let stream = self.context.get_stream(name).await?;
+        let oldest = stream.cached_info().state.first_sequence;
+        let one = stream.get_raw_message(oldest + first).await?;
+        let other = stream.get_raw_message(oldest + second).await?;
+        Ok((other.time - one.time).unsigned_abs())
+    }
+
     /// Every message of a stream that is not written to any more.
     async fn messages(&self, name: &str) -> anyhow::Result<Vec<(String, Bytes)>> {
         let stream = self.context.get_stream(name).await?;
@@ -217,7 +246,22 @@ impl Reader {
 impl Listener {
     /// The subjects that were heard until now, and how often.
     pub fn heard(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for Announcement { subject, .. } in self.announcements() {
+            *counts.entry(subject).or_default() += 1;
+        }
+        counts
+    }
+
+    /// All that was heard until now, in the order in which it was.
+    pub fn announcements(&self) -> Vec<Announcement> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until so many have been heard. Says whether they were, before `patience` was over.
+    pub async fn wait_for(&self, wanted: usize, patience: Duration) -> bool {
+        let mut count = self.count.clone();
+        matches!(timeout(patience, count.wait_for(|count| *count >= wanted)).await, Ok(Ok(_)))
     }
 }
 

@@ -176,7 +176,7 @@ pub fn url(address: SocketAddr) -> String {
 }
 
 /// Connects and applies the topology, as soon as the queue lets it.
-async fn provisioned(config: &Config) -> anyhow::Result<Broker> {
+pub(crate) async fn provisioned(config: &Config) -> anyhow::Result<Broker> {
     let topology = Topology::new(config);
     let deadline = Instant::now() + LONGEST_START;
     loop {
@@ -194,7 +194,8 @@ async fn provisioned(config: &Config) -> anyhow::Result<Broker> {
     }
 }
 
-fn recipe(
+/// How to start a process of the fleet that finds the queue at `queue`; its log lies in `folder`.
+pub(crate) fn recipe(
     index: usize,
     role: Role,
     queue: SocketAddr,
@@ -227,7 +228,10 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.with_file_name(name);
     if !path.exists() {
-        bail!("{} is not there; start the drill with ./scripts/fire-drill, which builds it", path.display());
+        bail!(
+            "{} is not there; start this by its script (scripts/fire-drill, scripts/bench-scaling), which builds it",
+            path.display()
+        );
     }
     path.canonicalize().with_context(|| format!("cannot use {}", path.display()))
 }

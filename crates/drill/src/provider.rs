@@ -12,11 +12,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::completions::{self, Request, as_json};
 use crate::invocations::{Ended, Invocations, Open};
 use crate::markers::markers_in;
 use crate::schedule::LANES;
@@ -42,19 +42,6 @@ struct Shared {
     log: Invocations,
     down: [AtomicBool; LANES.len()],
     is_calm: AtomicBool,
-}
-
-/// What matters in a request.
-#[derive(Debug, Deserialize)]
-struct Request {
-    messages: Vec<Message>,
-    #[serde(default)]
-    stream: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Message {
-    content: String,
 }
 
 impl Provider {
@@ -115,11 +102,7 @@ fn position(lane: &str) -> Option<usize> {
 }
 
 async fn models(Path(lane): Path<String>) -> Response {
-    as_json(&json!({"object": "list", "data": [{"id": format!("drill-{lane}"), "object": "model"}]}))
-}
-
-fn as_json(value: &serde_json::Value) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    completions::models(&format!("drill-{lane}"))
 }
 
 async fn chat(State(shared): State<Arc<Shared>>, Path(lane): Path<String>, body: Bytes) -> Response {
@@ -127,8 +110,8 @@ async fn chat(State(shared): State<Arc<Shared>>, Path(lane): Path<String>, body:
     let Ok(request) = serde_json::from_slice::<Request>(&body) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let prompt = request.messages.last().map(|message| message.content.clone()).unwrap_or_default();
-    let mut markers = markers_in(&prompt);
+    let prompt = request.prompt();
+    let mut markers = markers_in(prompt);
     let earlier = request.messages.split_last().map(|(_, earlier)| earlier).unwrap_or_default();
     markers.extend(earlier.iter().flat_map(|message| markers_in(&message.content)));
     let first = markers.first().copied();
@@ -140,7 +123,7 @@ async fn chat(State(shared): State<Arc<Shared>>, Path(lane): Path<String>, body:
         () if shared.is_calm.load(Ordering::Relaxed) => Behaviour::Answer(CALM_DELAY),
         () => script::behaviour(shared.seed, first, open.attempt),
     };
-    let text = script::answer(&prompt);
+    let text = script::answer(prompt);
     match behaviour {
         Behaviour::Refuse(status) => refuse(&open, status, None),
         Behaviour::RateLimit(seconds) => refuse(&open, 429, Some(seconds)),
@@ -169,13 +152,7 @@ fn refuse(open: &Open, status: u16, retry_after_s: Option<f64>) -> Response {
 fn plain(open: &Open, text: &str) -> Response {
     open.charge(PROMPT_TOKENS, ANSWER_TOKENS);
     open.end(Ended::Answered);
-    let choice =
-        json!({"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
-    as_json(&json!({"object": "chat.completion", "choices": [choice], "usage": usage()}))
-}
-
-fn usage() -> serde_json::Value {
-    json!({"prompt_tokens": PROMPT_TOKENS, "completion_tokens": ANSWER_TOKENS})
+    completions::plain(text)
 }
 
 /// A plain answer whose connection breaks: the work was done, so it is charged.
@@ -221,8 +198,7 @@ async fn next(mut rest: Rest) -> Option<(Result<Bytes, std::io::Error>, Rest)> {
     if let Some(piece) = rest.pieces.pop() {
         rest.sent += 1;
         rest.open.charge(PROMPT_TOKENS, rest.sent * ANSWER_TOKENS / PIECES as u64);
-        let choice = json!({"index": 0, "delta": {"content": piece}, "finish_reason": null});
-        return Some((Ok(event(&json!({"choices": [choice]}))), rest));
+        return Some((Ok(completions::piece(&piece)), rest));
     }
     let left = std::mem::replace(&mut rest.state, Left::Nothing);
     match left {
@@ -234,14 +210,7 @@ async fn next(mut rest: Rest) -> Option<(Result<Bytes, std::io::Error>, Rest)> {
         Left::End => {
             rest.open.charge(PROMPT_TOKENS, ANSWER_TOKENS);
             rest.open.end(Ended::Answered);
-            let last = event(&json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}));
-            let counted = event(&json!({"choices": [], "usage": usage()}));
-            let end = [last.as_ref(), counted.as_ref(), b"data: [DONE]\n\n"].concat();
-            Some((Ok(Bytes::from(end)), rest))
+            Some((Ok(completions::end_of_stream()), rest))
         }
     }
-}
-
-fn event(data: &serde_json::Value) -> Bytes {
-    Bytes::from(format!("data: {data}\n\n"))
 }
