@@ -97,17 +97,26 @@ impl Broker {
 
     /// What comes on a subject of core NATS, as far as it reads: the answers to whatever this connection publishes
     /// from now on are among it.
-    pub(crate) async fn heard<T: serde::de::DeserializeOwned + Send>(
+    async fn heard<T: serde::de::DeserializeOwned + Send>(
         &self,
         subject: String,
     ) -> Result<impl Stream<Item = T> + Send + use<T>, SubscribeError> {
+        Ok(self.heard_with_subject(subject).await?.map(|(_, heard)| heard))
+    }
+
+    /// The same, each with the subject that it came on.
+    pub(crate) async fn heard_with_subject<T: serde::de::DeserializeOwned + Send>(
+        &self,
+        subject: String,
+    ) -> Result<impl Stream<Item = (String, T)> + Send + use<T>, SubscribeError> {
         let failed = |reason: String| SubscribeError { subject: subject.clone(), reason };
         let subscribed = self.client().subscribe(subject.clone()).await;
         let messages = subscribed.map_err(|error| failed(error.to_string()))?;
         self.client().flush().await.map_err(|error| failed(error.to_string()))?;
         Ok(messages.filter_map(|message| async move {
             let encoding = Encoding::detect(None, &message.payload).ok()?;
-            encoding.decode(&message.payload).ok()
+            let heard = encoding.decode(&message.payload).ok()?;
+            Some((message.subject.into_string(), heard))
         }))
     }
 }

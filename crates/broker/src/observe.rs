@@ -6,7 +6,7 @@ use std::pin::pin;
 
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::stream::RawMessageErrorKind;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use trilane_protocol::alert::Alert;
 use trilane_protocol::{Encoding, LaneName, Zone, subjects};
@@ -107,11 +107,15 @@ impl Broker {
         self.publish(message).await.map(|stored| stored.sequence)
     }
 
-    /// Alerts as they are raised from now on, by anybody.
+    /// Alerts as they are raised from now on, by anybody. One that is not what its subject says is none: by subjects the
+    /// server knows who may raise what.
     ///
     /// # Errors
     /// [`SubscribeError`] where the server cannot be told.
     pub async fn heard_alerts(&self) -> Result<impl Stream<Item = Alert> + Send + use<>, SubscribeError> {
-        self.heard(subjects::ALERTS.to_owned()).await
+        let heard = self.heard_with_subject::<Alert>(subjects::ALERTS.to_owned()).await?;
+        Ok(heard.filter_map(|(subject, alert)| async move {
+            (subject == subjects::alert(&alert.kind, &alert.lane)).then_some(alert)
+        }))
     }
 }

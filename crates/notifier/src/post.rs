@@ -14,8 +14,13 @@ use trilane_service::Shutdown;
 
 use crate::webhook::Webhooks;
 
-/// An alert that is older is not posted: no notifier ran for so long, and whoever is woken by it is woken for nothing.
-const MAX_AGE: SignedDuration = SignedDuration::from_hours(1);
+/// An alert that is older is not posted: no notifier ran for so long. What still goes on is told of before that, and
+/// what is over is followed by its end.
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long an alert stays at the server for receivers that do not take it, so that one that hangs holds up no other.
+/// After that it is in this process only.
+const MAX_HOLD: Duration = Duration::from_secs(60);
 
 /// Between two words to the server that an alert is still being posted; a third of what it waits.
 const EXTEND_EVERY: Duration = Duration::from_secs(20);
@@ -48,7 +53,7 @@ pub(crate) async fn keep_posting(
         posting.spawn(async move {
             let _slot = slot;
             tokio::select! {
-                () = hold(&delivery, done) => drop(delivery.ack().await),
+                _ = tokio::time::timeout(MAX_HOLD, hold(&delivery, done)) => drop(delivery.ack().await),
                 () = ended => delivery.hand_back().await,
             }
         });

@@ -22,7 +22,7 @@ pub(crate) const MAX_WAITING: usize = 128;
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Times that an alert is posted to a receiver that does not take it: over half an hour.
+/// Times that an alert is posted to a receiver that does not take it: within some twenty minutes.
 const MAX_TRIES: u32 = 12;
 
 /// Delay before it is posted again, at first and at most; doubled each time.
@@ -97,7 +97,7 @@ impl Webhooks {
                 first_delay: FIRST_DELAY,
             };
             tokio::spawn(poster.run(alerts));
-            Ok(Receiver { url: shown(&webhook.url).to_owned(), kinds: webhook.kinds.clone(), waiting })
+            Ok(Receiver { url: shown(&webhook.url), kinds: webhook.kinds.clone(), waiting })
         });
         receivers.collect::<Result<_, _>>().map(Self)
     }
@@ -148,11 +148,10 @@ fn secret(index: usize, webhook: &Webhook) -> Result<Option<SecretString>, Webho
 }
 
 /// A URL without what may be secret in it: many receivers are known by their path or query alone.
-fn shown(url: &str) -> &str {
-    let scheme = url.find("://").map_or(0, |at| at + 3);
-    let host = url[scheme..].rfind('@').map_or(scheme, |at| scheme + at + 1);
-    let end = url[host..].find(['/', '?']).map_or(url.len(), |at| host + at);
-    &url[host..end]
+fn shown(url: &str) -> String {
+    let Ok(url) = reqwest::Url::parse(url) else { return "(no URL)".to_owned() };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
 struct Poster {
@@ -231,19 +230,29 @@ impl Poster {
         }
         match request.body(body).send().await {
             Ok(response) => answer(response.status()),
-            Err(error) if error.is_builder() => Answer::Never(error.without_url().to_string()),
-            Err(error) => Answer::Later(error.without_url().to_string()),
+            Err(error) if error.is_builder() => Answer::Never(causes(&error.without_url())),
+            Err(error) => Answer::Later(causes(&error.without_url())),
         }
     }
 }
 
+/// Only what says that this very post is wrong is final: a wrong path or a secret that was just changed is mended while it
+/// is tried again.
 fn answer(status: StatusCode) -> Answer {
-    let is_for_now = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
     match status {
         status if status.is_success() => Answer::Taken,
-        status if status.is_server_error() || is_for_now => Answer::Later(status.to_string()),
-        status => Answer::Never(status.to_string()),
+        StatusCode::BAD_REQUEST
+        | StatusCode::GONE
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => Answer::Never(status.to_string()),
+        status => Answer::Later(status.to_string()),
     }
+}
+
+/// The error with all its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn id(alert: &Alert) -> String {

@@ -191,6 +191,10 @@ impl Fleet<'_> {
             crate::configuration::without_credentials(&self.config.nats.url),
             self.store.logs().display()
         );
+        let dashboard = &self.config.dashboard;
+        if dashboard.enabled && dashboard.listen.port() != 0 {
+            eprintln!("The dashboard is at http://{}/", dashboard.listen);
+        }
         eprint!("{}", ready::summary(&ready));
         if !samples.is_empty() {
             sample::run(&broker, samples, self.args.json, self.args.once).await?;

@@ -15,6 +15,8 @@ const MOST_GROWTH: f64 = 16.0;
 pub(crate) struct Wanted {
     /// Workers that should serve the lane.
     pub(crate) workers: u32,
+    /// Whether more would be wanted than can be told from what was measured.
+    pub(crate) is_capped: bool,
     /// Seconds that one task takes, as measured.
     pub(crate) run_s: f64,
     /// Tasks that one worker runs at once.
@@ -31,19 +33,18 @@ pub(crate) fn wanted(lane: &Lane, within_s: f64) -> Option<Wanted> {
     let run_s = f64::from(lane.busy) / served;
     let slots = f64::from(lane.slots) / f64::from(lane.workers);
     let demand = arrivals + lane.waiting as f64 / within_s.max(1.0);
-    let workers = (demand * run_s / (slots * TARGET_UTILISATION)).ceil();
-    let workers = workers.min(f64::from(lane.workers) * MOST_GROWTH) as u32;
-    Some(Wanted { workers, run_s, slots })
+    let needed = (demand * run_s / (slots * TARGET_UTILISATION)).ceil();
+    let most = f64::from(lane.workers) * MOST_GROWTH;
+    Some(Wanted { workers: needed.min(most) as u32, is_capped: needed > most, run_s, slots })
 }
 
 /// Says how many workers a lane needs, and how to get them.
 pub(crate) fn more_workers(lane: &Lane, within_s: f64) -> String {
-    let Some(Wanted { workers, run_s, slots }) = wanted(lane, within_s) else {
+    let Some(Wanted { workers, is_capped, run_s, slots }) = wanted(lane, within_s) else {
         return match lane.workers {
             0 => start_one(lane),
             _ => format!(
-                "nothing is served yet, so nobody can say how many workers `{}` needs; look at the logs of those \
-                 it has",
+                "too little was finished lately to say how many workers `{}` needs; look at the logs of those it has",
                 lane.name
             ),
         };
@@ -59,8 +60,9 @@ pub(crate) fn more_workers(lane: &Lane, within_s: f64) -> String {
             lane.workers
         );
     }
+    let least = if is_capped { "at least " } else { "" };
     format!(
-        "scale `{}` from {} to {workers} workers ({measured}): {}",
+        "scale `{}` from {} to {least}{workers} workers ({measured}): {}",
         lane.name,
         lane.workers,
         how(lane, workers)
@@ -130,6 +132,8 @@ mod tests {
         assert_eq!(wanted(&idle, 60.0), None);
         assert!(more_workers(&idle, 60.0).contains("look at the logs"));
         assert!(more_workers(&Lane { workers: 0, ..idle }, 60.0).contains("start a worker"));
-        assert_eq!(wanted(&lane(1e9, 0), 60.0).unwrap().workers, 32, "no advice beyond what was measured");
+        let far = wanted(&lane(1e9, 0), 60.0).unwrap();
+        assert_eq!((far.workers, far.is_capped), (32, true), "no advice beyond what was measured");
+        assert!(more_workers(&lane(1e9, 0), 60.0).contains("to at least 32 workers"));
     }
 }

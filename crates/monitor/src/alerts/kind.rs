@@ -35,6 +35,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 14] = [
         Self::LaneSlow,
         Self::LaneOld,
@@ -52,13 +53,8 @@ impl Kind {
         Self::ServerUnreachable,
     ];
 
-    /// Whether `kind` is the word of one of them.
-    pub(crate) fn is_own(kind: &str) -> bool {
-        Self::ALL.iter().any(|own| own.as_str() == kind)
-    }
-
     /// The word in subjects, on pages and in webhooks.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::LaneSlow => "lane_slow",
             Self::LaneOld => "lane_old",

@@ -11,10 +11,18 @@ use trilane_broker::observe::Said;
 use trilane_protocol::alert::{Alert, AlertState};
 use trilane_service::config::Alerts;
 
+use super::kind::Kind;
 use super::reading::Reading;
+
+/// The kind that is over where its worker is heard again, and where it has been gone for so long that nobody waits.
+const WORKER_SILENT: &str = Kind::WorkerSilent.as_str();
 
 /// Alerts that are over and still shown.
 const MAX_OVER: usize = 20;
+
+/// How long a monitor leaves an alert alone that it cannot know about: it was not there when a worker was last heard, or
+/// when something was raised. As long as the monitor that was there keeps it in mind.
+const UNSEEN_KEPT: Duration = Duration::from_secs(15 * 60);
 
 /// Kind and place of an alert.
 type Key = (String, String);
@@ -34,6 +42,8 @@ struct Life {
     wrong_since: Option<Duration>,
     /// Since when it has been right without a break.
     right_since: Option<Duration>,
+    /// Whether this monitor has itself seen it wrong.
+    is_seen: bool,
     /// The last word on it; what it is now where that is `Firing`.
     said: Option<Alert>,
     /// Where that is kept.
@@ -92,6 +102,7 @@ impl Lives {
             let life = self.lives.entry(key).or_default();
             if reading.is_wrong {
                 life.right_since = None;
+                life.is_seen = true;
                 let wrong_since = *life.wrong_since.get_or_insert(since_start);
                 let is_due = since_start >= self.settle && since_start - wrong_since >= self.fire_after;
                 if !life.is_firing() && (is_due || reading.is_sudden) {
@@ -112,7 +123,7 @@ impl Lives {
             let right_since = *life.right_since.get_or_insert(since_start);
             if life.is_firing()
                 && since_start >= self.settle
-                && since_start - right_since >= self.resolve_after
+                && since_start - right_since >= life.kept(self.resolve_after)
             {
                 words.extend(life.end(now));
             }
@@ -144,6 +155,14 @@ impl Life {
         self.said.as_ref().is_some_and(|said| said.state == AlertState::Firing)
     }
 
+    /// How long it must be right.
+    fn kept(&self, resolve_after: Duration) -> Duration {
+        let kind = self.said.as_ref().map_or("", |said| said.kind.as_str());
+        let rests_on_memory =
+            !self.is_seen && (kind == WORKER_SILENT || kind.starts_with("seal_") || kind == "max_deliveries");
+        if rests_on_memory { resolve_after.max(UNSEEN_KEPT) } else { resolve_after }
+    }
+
     fn begin(&self, reading: &Reading, wrong_for: Duration, now: Timestamp) -> Word {
         let alert = Alert {
             kind: reading.kind.clone(),
@@ -161,7 +180,11 @@ impl Life {
     fn end(&self, now: Timestamp) -> Option<Word> {
         let said = self.said.clone()?;
         let length = super::advice::length(now.duration_since(said.since).as_secs_f64().max(0.0));
-        let message = format!("over after {length}; it was: {}", said.message);
+        let over = match said.kind == WORKER_SILENT {
+            true => "heard of again, or given up",
+            false => "over",
+        };
+        let message = format!("{over} after {length}; it was: {}", said.message);
         let alert = Alert { state: AlertState::Resolved, message, action: String::new(), at: now, ..said };
         Some(Word { alert, after: self.sequence })
     }

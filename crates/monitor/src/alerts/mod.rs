@@ -8,7 +8,7 @@
 //! * [`raised`]: what others have raised
 //! * [`life`]: when an alert begins and ends, a pure state machine
 
-mod advice;
+pub(crate) mod advice;
 mod kind;
 mod life;
 mod raised;
@@ -32,7 +32,7 @@ use kind::Kind;
 use life::{Lives, Word};
 use raised::Raised;
 
-/// Longest wait until a word is stored; it stays due.
+/// Longest wait until the words of one step are stored; those that are not stay due.
 const MAX_WRITE: Duration = Duration::from_secs(5);
 
 /// Delay before what was said earlier, or what others raise, is asked for again.
@@ -52,7 +52,8 @@ pub(crate) async fn keep_alerting(
         shown,
         started: Instant::now(),
         lives: Lives::new(&config.alerts),
-        raised: Raised::default(),
+        raised: Raised::new(config),
+        has_news: false,
     };
     tokio::select! {
         () = shutdown.begun() => {}
@@ -67,6 +68,8 @@ struct Alerts<'a> {
     started: Instant,
     lives: Lives,
     raised: Raised,
+    /// Whether another monitor has said something since this one last looked.
+    has_news: bool,
 }
 
 impl Alerts<'_> {
@@ -100,7 +103,10 @@ impl Alerts<'_> {
         loop {
             tokio::select! {
                 alert = heard.next() => match alert {
-                    Some(alert) => self.raised.take(alert, Instant::now()),
+                    Some(alert) => {
+                        self.has_news |= alert.state != AlertState::Raised;
+                        self.raised.take(&alert, Instant::now());
+                    }
                     None => return,
                 },
                 changed = seen.changed() => {
@@ -123,34 +129,49 @@ impl Alerts<'_> {
             // What is wrong with the rest, nobody knows now; it neither begins nor ends.
             self.lives.forget_beginnings();
         }
-        for word in self.lives.step(&readings, self.started.elapsed(), fleet.at) {
-            let is_about_the_server = word.alert.kind == Kind::ServerUnreachable.as_str();
-            match is_about_the_server {
-                true => self.tell(word.alert),
-                false if is_blind => {}
-                false => self.say(word).await,
-            }
+        if std::mem::take(&mut self.has_news) && !is_blind {
+            self.learn().await;
         }
+        let words = self.lives.step(&readings, self.started.elapsed(), fleet.at);
+        // The page does not wait for what is written.
+        self.show(&fleet);
+        // What is not stored in time stays due: one step never holds up the next for long.
+        let writing = async {
+            for word in words {
+                let is_about_the_server = word.alert.kind == Kind::ServerUnreachable.as_str();
+                match is_about_the_server {
+                    true => self.tell(word.alert),
+                    false if is_blind => {}
+                    false => self.say(word).await,
+                }
+            }
+        };
+        if tokio::time::timeout(MAX_WRITE, writing).await.is_err() {
+            tracing::warn!("not every alert is stored yet; trying again");
+        }
+        self.show(&fleet);
+    }
+
+    fn show(&self, fleet: &Arc<Fleet>) {
         let alerts = self.lives.shown().into();
-        self.shown.send_replace(Some(Shown { fleet, alerts }));
+        self.shown.send_replace(Some(Shown { fleet: Arc::clone(fleet), alerts }));
     }
 
     /// Stores a word, and only then says it aloud.
     async fn say(&mut self, word: Word) {
         let Word { alert, after } = word;
-        match tokio::time::timeout(MAX_WRITE, self.broker.keep_alert(&alert, after)).await {
-            Ok(Ok(sequence)) => {
+        match self.broker.keep_alert(&alert, after).await {
+            Ok(sequence) => {
                 self.lives.adopt(Said { alert: alert.clone(), sequence });
                 self.broker.alert(&alert).await;
                 self.tell(alert);
             }
-            Ok(Err(PublishError::NotFirst { .. })) => self.learn().await,
-            Ok(Err(error)) => tracing::warn!(%error, alert.kind, "an alert is not stored yet; trying again"),
-            Err(_) => tracing::warn!(alert.kind, "an alert is not stored yet; trying again"),
+            Err(PublishError::NotFirst { .. }) => self.learn().await,
+            Err(error) => tracing::warn!(%error, alert.kind, "an alert is not stored yet; trying again"),
         }
     }
 
-    /// Another monitor was quicker, or a write of this one was stored without a word.
+    /// Another monitor has said something, or a write of this one was stored without an answer.
     async fn learn(&mut self) {
         match self.broker.last_alerts().await {
             Ok(last) => last.into_iter().for_each(|said| self.lives.adopt(said)),

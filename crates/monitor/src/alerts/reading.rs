@@ -94,7 +94,13 @@ fn of_lane(lane: &Lane, limits: &LaneLimits) -> impl Iterator<Item = Reading> + 
 }
 
 fn slow(lane: &Lane, limits: &LaneLimits) -> Option<Reading> {
-    let wait_s = lane.wait_s?;
+    let Some(wait_s) = lane.wait_s else {
+        // Nothing is served, so nobody can say how long: what was wrong is not right by that.
+        let message = format!("{} tasks wait on `{}`, and none was finished lately", lane.waiting, lane.name);
+        let action = advice::more_workers(lane, limits.wait_s as f64);
+        let reading = Reading::new(Kind::LaneSlow, lane.name.as_str(), message, action);
+        return (lane.waiting > 0).then_some(Reading { is_wrong: false, ..reading });
+    };
     let message = format!(
         "{} tasks wait on `{}`; one that comes now waits {}, more than {} (alerts.limits.wait_s)",
         lane.waiting,

@@ -17,8 +17,9 @@ use tokio::time::{Instant, Sleep};
 /// Connections at once; those beyond wait until one ends.
 const MAX_CONNECTIONS: usize = 256;
 
-/// Silence in both directions after which a connection ends. Open streams are written to far more often.
-const MAX_SILENCE: Duration = Duration::from_secs(60);
+/// A connection ends when this process has written nothing to it for so long: a request that comes byte by byte is no
+/// better than none. Open streams are written to far more often.
+const MAX_SILENCE: Duration = Duration::from_secs(20);
 
 /// Accepts no more than [`MAX_CONNECTIONS`].
 #[derive(Debug)]
@@ -69,10 +70,13 @@ impl Connected<IncomingStream<'_, Bounded>> for Peer {
 }
 
 impl Connection {
-    /// What moves begins the silence anew; what does not, may have used it up.
-    fn heard<T>(&mut self, context: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// What does not move may have used the silence up; what was read does not begin it anew.
+    fn unless_silent<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        moved: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if moved.is_ready() {
-            self.silence.as_mut().reset(Instant::now() + MAX_SILENCE);
             return moved;
         }
         match self.silence.as_mut().poll(context) {
@@ -89,7 +93,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.heard(context, read)
+        self.unless_silent(context, read)
     }
 }
 
@@ -100,7 +104,10 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.heard(context, written)
+        if written.is_ready() {
+            self.silence.as_mut().reset(Instant::now() + MAX_SILENCE);
+        }
+        self.unless_silent(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -126,13 +133,16 @@ mod tests {
         let mut client = TcpStream::connect(address).await.unwrap();
         let (mut connection, _) = bounded.accept().await;
         assert_eq!(bounded.room.available_permits(), MAX_CONNECTIONS - 1);
+        connection.write_all(b"x").await.unwrap();
+        let (mut byte, written_at) = ([0], Instant::now());
+        // A request that comes byte by byte, each well within the time.
+        tokio::time::advance(MAX_SILENCE / 2).await;
         client.write_all(b"x").await.unwrap();
-        let mut byte = [0];
         connection.read_exact(&mut byte).await.unwrap();
-        let heard_at = Instant::now();
         let error = connection.read_exact(&mut byte).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(heard_at.elapsed() >= MAX_SILENCE, "what moved has begun the silence anew");
+        assert!(written_at.elapsed() >= MAX_SILENCE, "what was written has begun the silence anew");
+        assert!(written_at.elapsed() < MAX_SILENCE * 3 / 2, "and what was read has not");
         drop(connection);
         assert_eq!(bounded.room.available_permits(), MAX_CONNECTIONS);
     }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::alerts::advice;
 use crate::watch::fleet::Lane;
 
 /// Share of arrivals by which what is served may differ and still count as keeping up.
@@ -10,8 +11,11 @@ const EVEN: f64 = 0.05;
 /// Share of slots from which on workers count as fully busy.
 const FULLY_BUSY: f64 = 0.9;
 
-/// More workers than this are not proposed by number: then something else is wrong.
-const MAX_PROPOSED: f64 = 50.0;
+/// Seconds within which a lane that will be full needs a person.
+const FULL_SOON_S: f64 = 24.0 * 3_600.0;
+
+/// Seconds in which what waits is to be gone with the workers that are proposed.
+const CLEARED_WITHIN_S: f64 = 900.0;
 
 /// What a lane's numbers mean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,7 +112,9 @@ fn keeping_up(lane: &Lane) -> Reading {
 fn filling(lane: &Lane, rates: Rates) -> Reading {
     let full = lane.full_s.map(|seconds| format!(" Full in {}.", length(seconds))).unwrap_or_default();
     let sentence = format!("{}{full} {}", rates.told(), remedy(lane, rates));
-    Reading { word: "filling", tone: Tone::Bad, sentence: sentence.trim_end().to_owned() }
+    // What will be full in days is a burst, or somebody's plan.
+    let tone = if lane.full_s.is_some_and(|seconds| seconds > FULL_SOON_S) { Tone::Watch } else { Tone::Bad };
+    Reading { word: "filling", tone, sentence: sentence.trim_end().to_owned() }
 }
 
 fn shrinking(lane: &Lane, rates: Rates) -> Reading {
@@ -136,13 +142,12 @@ fn remedy(lane: &Lane, rates: Rates) -> String {
     if rates.served <= 0.0 {
         return "Nothing has been finished lately: look at its workers.".to_owned();
     }
-    let each = rates.served / f64::from(lane.workers.max(1));
-    // One more where it just holds: it has to get through what waits.
-    let more = ((rates.arrivals - rates.served) / each).ceil().max(1.0);
-    match more {
-        1.0 => "1 more worker would do.".to_owned(),
-        more if more <= MAX_PROPOSED => format!("{more} more workers would do."),
-        _ => "Far more arrives than workers could be added for.".to_owned(),
+    let Some(wanted) = advice::wanted(lane, CLEARED_WITHIN_S) else { return String::new() };
+    match wanted.workers.saturating_sub(lane.workers) {
+        0 => "Its workers suffice.".to_owned(),
+        more if wanted.is_capped => format!("{more} more workers would be a beginning."),
+        1 => "1 more worker would do.".to_owned(),
+        more => format!("{more} more workers would do."),
     }
 }
 
@@ -212,7 +217,7 @@ mod tests {
     fn a_lane_that_fills_says_why_and_what_would_do() {
         let (word, tone, sentence) = read(|_| {});
         assert_eq!((word, tone), ("filling", Tone::Bad));
-        assert_eq!(sentence, "12/s arrive, 4/s are served. Full in 2 h. 4 more workers would do.");
+        assert_eq!(sentence, "12/s arrive, 4/s are served. Full in 2 h. 6 more workers would do.");
         let (_, _, one) = read(|lane| lane.arrivals_per_s = Some(4.5));
         assert!(one.ends_with("1 more worker would do."), "{one}");
         let (_, _, hopeless) = read(|lane| lane.arrivals_per_s = Some(4_000.0));

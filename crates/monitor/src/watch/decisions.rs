@@ -28,22 +28,29 @@ pub(crate) struct Decisions {
 }
 
 impl Decisions {
-    /// Takes a segment of the routing log, heard at `at`. One that was read before changes nothing.
-    pub(crate) fn take(&mut self, sequence: u64, segment: RouteSegment, at: Instant) {
+    /// Takes a segment of the routing log, heard at `at`. One that was read before changes nothing; one of before this
+    /// process began is shown and not counted, as it says nothing of now.
+    pub(crate) fn take(&mut self, sequence: u64, segment: RouteSegment, is_new: bool, at: Instant) {
         if sequence <= self.read_up_to {
             return;
         }
         self.read_up_to = sequence;
         for record in segment.records {
-            self.total += 1;
-            *self.by_lane.entry(record.decision.lane.clone()).or_default() += 1;
-            let version = record.decision.policy_version.clone();
-            if self.versions.len() < MAX_VERSIONS || self.versions.contains_key(&version) {
-                self.versions.insert(version, (record.classifier.clone(), at));
+            if is_new {
+                self.count(&record, at);
             }
             self.last.push_front(decided(record));
         }
         self.last.truncate(MAX_KEPT);
+    }
+
+    fn count(&mut self, record: &RouteRecord, at: Instant) {
+        self.total += 1;
+        *self.by_lane.entry(record.decision.lane.clone()).or_default() += 1;
+        let version = record.decision.policy_version.clone();
+        if self.versions.len() < MAX_VERSIONS || self.versions.contains_key(&version) {
+            self.versions.insert(version, (record.classifier.clone(), at));
+        }
     }
 
     /// Sequence of the last segment that was read.

@@ -66,7 +66,17 @@ pub(crate) async fn keep_watching(
     shutdown: &Shutdown,
 ) {
     let picture = Picture::new(config);
-    let mut watch = Watch { broker, config, picture, zombies, seen, missed: 0, heard_until: None };
+    let mut watch = Watch {
+        broker,
+        config,
+        picture,
+        zombies,
+        seen,
+        missed: 0,
+        heard_until: None,
+        replayed_up_to: None,
+        is_away: false,
+    };
     tokio::select! {
         () = shutdown.begun() => {}
         () = watch.run() => {}
@@ -82,6 +92,10 @@ struct Watch<'a> {
     missed: u32,
     /// When the last decision that was heard was stored.
     heard_until: Option<Timestamp>,
+    /// How far the routing log reached when this process began.
+    replayed_up_to: Option<u64>,
+    /// Whether the last look has failed.
+    is_away: bool,
 }
 
 impl Watch<'_> {
@@ -99,13 +113,18 @@ impl Watch<'_> {
     async fn listen(&mut self) -> Result<(), Deaf> {
         let since = self.heard_until.unwrap_or_else(|| Timestamp::now() - FIRST_DECISIONS);
         let beginning = async {
+            let reached = match self.replayed_up_to {
+                Some(reached) => reached,
+                None => self.broker.reach(Log::Routes).await?.last_sequence,
+            };
             let workers = self.broker.workers().await?.watch().await?;
             let routes = self.broker.followed(Log::Routes, subjects::ROUTES, Start::At(since)).await?;
-            Ok::<_, Deaf>((workers, routes))
+            Ok::<_, Deaf>((reached, workers, routes))
         };
-        let (workers, routes) =
+        let (reached, workers, routes) =
             tokio::time::timeout(MAX_LOOK, beginning).await.map_err(|_| Deaf::Ended)??;
         let (mut workers, mut routes) = (pin!(workers), pin!(routes));
+        self.replayed_up_to = Some(reached);
         let mut interval = tokio::time::interval(self.config.monitor.look());
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.missed = 0;
@@ -129,7 +148,10 @@ impl Watch<'_> {
     fn take(&mut self, entry: &Entry) {
         self.heard_until = Some(entry.stored_at);
         match entry.decode::<RouteSegment>() {
-            Ok(segment) => self.picture.decided(entry.sequence, segment, Instant::now()),
+            Ok(segment) => {
+                let is_new = self.replayed_up_to.is_some_and(|reached| entry.sequence > reached);
+                self.picture.decided(entry.sequence, segment, is_new, Instant::now());
+            }
             Err(error) => {
                 tracing::warn!(%error, entry.sequence, "a segment of the routing log does not read");
             }
@@ -138,9 +160,20 @@ impl Watch<'_> {
 
     async fn look(&mut self) {
         match tokio::time::timeout(MAX_LOOK, look::look(self.broker, self.config)).await {
-            Ok(Ok(look)) => self.picture.looked(look, Instant::now()),
-            Ok(Err(error)) => tracing::warn!(%error, "the last look stays in force"),
-            Err(_) => tracing::warn!("the server does not answer; the last look stays in force"),
+            Ok(Ok(look)) => {
+                if std::mem::take(&mut self.is_away) {
+                    self.picture.server_is_back(Instant::now());
+                }
+                self.picture.looked(look, Instant::now());
+            }
+            Ok(Err(error)) => {
+                self.is_away = true;
+                tracing::warn!(%error, "the last look stays in force");
+            }
+            Err(_) => {
+                self.is_away = true;
+                tracing::warn!("the server does not answer; the last look stays in force");
+            }
         }
         self.picture.swept(*self.zombies.borrow());
         if let Some(fleet) = self.picture.fleet(Instant::now(), Timestamp::now()) {

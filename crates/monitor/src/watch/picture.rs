@@ -63,8 +63,13 @@ impl Picture {
         self.roster.take(change, at, now);
     }
 
-    pub(crate) fn decided(&mut self, sequence: u64, segment: RouteSegment, at: Instant) {
-        self.decisions.take(sequence, segment, at);
+    pub(crate) fn decided(&mut self, sequence: u64, segment: RouteSegment, is_new: bool, at: Instant) {
+        self.decisions.take(sequence, segment, is_new, at);
+    }
+
+    /// The server did not answer until `at`.
+    pub(crate) fn server_is_back(&mut self, at: Instant) {
+        self.roster.nobody_could_be_heard_until(at);
     }
 
     pub(crate) fn swept(&mut self, zombies: u64) {
@@ -77,13 +82,6 @@ impl Picture {
     }
 
     pub(crate) fn looked(&mut self, look: Look, at: Instant) {
-        if self
-            .look
-            .as_ref()
-            .is_some_and(|(_, last)| at.duration_since(*last) > self.config.monitor.look() * 2)
-        {
-            self.roster.nobody_could_be_heard_until(at);
-        }
         for (lane, LaneLook { depth, .. }) in &look.lanes {
             if let Some(flow) = self.flows.get_mut(lane) {
                 flow.note(at, self.decisions.of_lane(lane), depth.waiting + depth.in_flight);

@@ -66,9 +66,30 @@ impl Roster {
     pub(crate) fn workers(&mut self, at: Instant) -> Vec<Worker> {
         let kept = self.silence + SILENT_KEPT;
         self.heard.retain(|_, heard| at.duration_since(heard.at) < kept);
+        self.forget_the_replaced(at);
         let mut workers: Vec<Worker> = self.heard.values().map(|heard| self.worker(heard, at)).collect();
         workers.sort_by(|a, b| (&a.lane, &a.name).cmp(&(&b.lane, &b.name)));
         workers
+    }
+
+    /// A silent worker in whose place another has been started, on the same host and lane, is nobody's concern any more.
+    fn forget_the_replaced(&mut self, at: Instant) {
+        let silence = self.silence;
+        let is_silent = |heard: &Heard| at.duration_since(heard.at) >= silence;
+        let place = |heard: &Heard| (heard.beat.lane.clone(), heard.beat.host.clone());
+        let mut successors: Vec<_> = self
+            .heard
+            .values()
+            .filter(|heard| !is_silent(heard))
+            .map(|heard| (place(heard), heard.beat.started_at))
+            .collect();
+        self.heard.retain(|_, heard| {
+            let found = is_silent(heard).then(|| {
+                successors.iter().position(|(of, started)| *of == place(heard) && *started > heard.beat.at)
+            });
+            // Each stands in for one.
+            found.flatten().map(|index| successors.swap_remove(index)).is_none()
+        });
     }
 
     fn worker(&self, heard: &Heard, at: Instant) -> Worker {
@@ -150,6 +171,22 @@ mod tests {
         assert_eq!(health(&mut roster, start + Duration::from_secs(5)), [WorkerHealth::Alive]);
         assert_eq!(health(&mut roster, start + Duration::from_secs(6)), [WorkerHealth::Silent]);
         assert_eq!(health(&mut roster, start + SILENT_KEPT + Duration::from_secs(6)), []);
+    }
+
+    #[test]
+    fn a_silent_worker_that_was_replaced_is_forgotten_and_each_stands_in_for_one() {
+        let (mut roster, start) = (roster(), Instant::now());
+        for name in ["a", "b"] {
+            roster.take(beat(name, 0), start, Timestamp::UNIX_EPOCH);
+        }
+        let later = start + Duration::from_secs(10);
+        let WorkerChange::Alive(successor) = beat("c", 0) else { unreachable!() };
+        let started_at = Timestamp::from_second(5).unwrap();
+        let successor = Heartbeat { started_at, ..*successor };
+        roster.take(WorkerChange::Alive(Box::new(successor)), later, Timestamp::UNIX_EPOCH);
+        let mut left = health(&mut roster, later);
+        left.sort_by_key(|health| *health as u8);
+        assert_eq!(left, [WorkerHealth::Alive, WorkerHealth::Silent]);
     }
 
     #[test]

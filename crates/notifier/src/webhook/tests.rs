@@ -100,7 +100,7 @@ async fn an_alert_is_not_sent_where_a_receiver_points() {
     let (url, posts) = receiver(&[307, 200]);
     assert_eq!(
         poster(&url, 1).post(&alert(), Timestamp::UNIX_EPOCH).await,
-        Answer::Never("307 Temporary Redirect".into())
+        Answer::Later("307 Temporary Redirect".into())
     );
     assert_eq!(posts.recv().unwrap().lines().next().unwrap(), "POST /hook?token=hidden HTTP/1.1");
     assert!(posts.try_recv().is_err());
@@ -145,4 +145,5 @@ async fn a_secret_that_is_not_there_or_empty_is_an_error_that_names_it() {
 fn a_url_is_shown_without_its_secrets() {
     assert_eq!(shown("https://user:pass@hooks.example.org:8443/T0/secret?x=y"), "hooks.example.org:8443");
     assert_eq!(shown("http://h"), "h");
+    assert_eq!(shown("https://h/hook?x@SECRET"), "h");
 }

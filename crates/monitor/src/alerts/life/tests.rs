@@ -154,3 +154,18 @@ fn what_never_fired_leaves_no_trace_and_what_is_over_is_shown_within_bounds() {
     story.at(400, None);
     assert_eq!(story.lives.shown().len(), MAX_OVER);
 }
+
+#[test]
+fn a_monitor_that_was_not_there_leaves_a_silent_worker_alone_for_as_long_as_others_remember_it() {
+    let mut story = Story { sequence: 1, ..Story::new() };
+    let silent = Alert {
+        state: AlertState::Firing,
+        ..Alert::new("worker_silent", "cloud", "w is silent", Timestamp::UNIX_EPOCH)
+    };
+    story.lives.adopt(Said { alert: silent, sequence: 1 });
+    (0..900).for_each(|second| story.at(second, None));
+    assert_eq!(story.said, []);
+    story.at(900, None);
+    assert_eq!(story.said, [(900, AlertState::Resolved)]);
+    assert!(story.lives.shown()[0].message.starts_with("heard of again, or given up"));
+}
