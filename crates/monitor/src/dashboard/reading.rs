@@ -218,10 +218,10 @@ mod tests {
         let (word, tone, sentence) = read(|_| {});
         assert_eq!((word, tone), ("filling", Tone::Bad));
         assert_eq!(sentence, "12/s arrive, 4/s are served. Full in 2 h. 6 more workers would do.");
-        let (_, _, one) = read(|lane| lane.arrivals_per_s = Some(4.5));
+        let (_, _, one) = read(|lane| lane.arrivals_per_s = Some(4.25));
         assert!(one.ends_with("1 more worker would do."), "{one}");
         let (_, _, hopeless) = read(|lane| lane.arrivals_per_s = Some(4_000.0));
-        assert!(hopeless.contains("Far more arrives"), "{hopeless}");
+        assert!(hopeless.ends_with("30 more workers would be a beginning."), "{hopeless}");
         let (_, _, stuck) = read(|lane| lane.served_per_s = Some(0.0));
         assert!(stuck.contains("0/s are served") && stuck.contains("look at its workers"), "{stuck}");
         let (_, _, free) = read(|lane| lane.busy = 1);
