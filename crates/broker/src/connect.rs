@@ -180,6 +180,11 @@ impl Broker {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
+    /// How often this process has connected: more than before means that the connection was cut in between.
+    pub fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Waits until all that was published has left this process.
     pub async fn flush(&self) {
         if let Err(error) = self.client.flush().await {

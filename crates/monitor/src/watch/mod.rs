@@ -76,6 +76,7 @@ pub(crate) async fn keep_watching(
         heard_until: None,
         replayed_up_to: None,
         is_away: false,
+        connects: broker.connects(),
     };
     tokio::select! {
         () = shutdown.begun() => {}
@@ -96,6 +97,8 @@ struct Watch<'a> {
     replayed_up_to: Option<u64>,
     /// Whether the last look has failed.
     is_away: bool,
+    /// How often this process had connected at the last look.
+    connects: u64,
 }
 
 impl Watch<'_> {
@@ -161,7 +164,9 @@ impl Watch<'_> {
     async fn look(&mut self) {
         match tokio::time::timeout(MAX_LOOK, look::look(self.broker, self.config)).await {
             Ok(Ok(look)) => {
-                if std::mem::take(&mut self.is_away) {
+                let connects = self.broker.connects();
+                let was_cut = std::mem::replace(&mut self.connects, connects) != connects;
+                if std::mem::take(&mut self.is_away) || was_cut {
                     self.picture.server_is_back(Instant::now());
                 }
                 self.picture.looked(look, Instant::now());

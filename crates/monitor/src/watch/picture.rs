@@ -13,7 +13,7 @@ use trilane_service::Config;
 
 use super::decisions::Decisions;
 use super::fleet::{Budget, Fleet, Intake, Lane, Worker};
-use super::flow::{Flow, Rates};
+use super::flow::{Counts, Flow, Rates};
 use super::look::{LaneLook, Look};
 use super::roster::Roster;
 
@@ -84,10 +84,15 @@ impl Picture {
     pub(crate) fn looked(&mut self, look: Look, at: Instant) {
         for (lane, LaneLook { depth, .. }) in &look.lanes {
             if let Some(flow) = self.flows.get_mut(lane) {
-                flow.note(at, self.decisions.of_lane(lane), depth.waiting + depth.in_flight);
+                let held = depth.waiting + depth.in_flight;
+                flow.note(
+                    at,
+                    Counts { put: self.decisions.of_lane(lane), held, ended: self.roster.ended(lane) },
+                );
             }
         }
-        self.intake_flow.note(at, self.decisions.total(), 0);
+        let decided = self.decisions.total();
+        self.intake_flow.note(at, Counts { put: decided, held: 0, ended: decided });
         if self.buried.back().is_none_or(|(last, _)| at.duration_since(*last) >= LETTER_SAMPLE_EVERY) {
             self.buried.push_back((at, look.buried));
         }

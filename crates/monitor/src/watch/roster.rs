@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use trilane_broker::topology::HEARTBEATS_KEPT;
 use trilane_broker::workers::{self, WorkerChange};
+use trilane_protocol::LaneName;
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
 use trilane_service::Config;
 
@@ -27,6 +28,8 @@ pub(crate) struct Roster {
     silence: Duration,
     hung_s: u64,
     heard: BTreeMap<String, Heard>,
+    /// Attempts that the workers of each lane have ended since this process began.
+    ended: BTreeMap<LaneName, u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,7 +42,12 @@ struct Heard {
 impl Roster {
     pub(crate) fn new(config: &Config) -> Self {
         let silence = config.worker.heartbeat() * HEARTBEATS_KEPT;
-        Self { silence, hung_s: config.alerts.hung_s, heard: BTreeMap::new() }
+        Self { silence, hung_s: config.alerts.hung_s, heard: BTreeMap::new(), ended: BTreeMap::new() }
+    }
+
+    /// Attempts that the workers of a lane have ended since this process began, as far as they have said so.
+    pub(crate) fn ended(&self, lane: &LaneName) -> u64 {
+        self.ended.get(lane).copied().unwrap_or_default()
     }
 
     /// Takes a sign of life or a goodbye, heard at `at` and `now` by the two clocks of this process.
@@ -50,6 +58,9 @@ impl Roster {
                 if self.heard.len() >= MAX_WORKERS && !self.heard.contains_key(&key) {
                     return;
                 }
+                // What a worker has ended before it was first heard, nobody knows when.
+                let known = self.heard.get(&key).map_or(beat.finished, |known| known.beat.finished);
+                *self.ended.entry(beat.lane.clone()).or_default() += beat.finished.saturating_sub(known);
                 let clock_ahead_s = beat.at.duration_since(now).as_secs_f64();
                 self.heard.insert(key, Heard { beat: *beat, at, clock_ahead_s });
             }
@@ -155,7 +166,12 @@ mod tests {
     }
 
     fn roster() -> Roster {
-        Roster { silence: Duration::from_secs(6), hung_s: 300, heard: BTreeMap::new() }
+        Roster {
+            silence: Duration::from_secs(6),
+            hung_s: 300,
+            heard: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
     }
 
     fn health(roster: &mut Roster, at: Instant) -> Vec<WorkerHealth> {
@@ -206,6 +222,21 @@ mod tests {
         assert_eq!(health(&mut roster, start), [WorkerHealth::Hung]);
         roster.take(beat("a", 0), start, Timestamp::UNIX_EPOCH);
         assert_eq!(health(&mut roster, start), [WorkerHealth::Alive]);
+    }
+
+    #[test]
+    fn what_workers_end_is_counted_beyond_their_own_end() {
+        let (mut roster, start) = (roster(), Instant::now());
+        let mut beat = |name: &str, finished| {
+            let WorkerChange::Alive(beat) = beat(name, 0) else { unreachable!() };
+            let beat = Heartbeat { finished, ..*beat };
+            roster.take(WorkerChange::Alive(Box::new(beat)), start, Timestamp::UNIX_EPOCH);
+            roster.ended(&"local-fast".parse().unwrap())
+        };
+        assert_eq!(beat("a", 1_000), 0, "of before this process began");
+        assert_eq!(beat("a", 1_005), 5);
+        assert_eq!(beat("b", 0), 5);
+        assert_eq!(beat("b", 2), 7);
     }
 
     #[test]
