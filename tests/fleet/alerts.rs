@@ -138,6 +138,11 @@ async fn an_outage_of_the_server_is_told_of_and_nothing_else_is_made_of_it() {
     let notifier = Process::binary("trilane-notifier", &fleet, &hooks, |_| {});
     let monitor = monitor(&fleet);
     eventually("the notifier tells", || async { notifier.log().contains("telling").then_some(()) }).await;
+    eventually("the monitor sees the workers", || async {
+        let page = crate::processes::get(&monitor.address().await, "/metrics").await.ok()?;
+        page.contains("trilane_lane_slots{lane=\"local-fast\"} 4").then_some(())
+    })
+    .await;
     let pid = rustix::process::Pid::from_raw(fleet.server.pid().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     let (firing, posts) = post(posts).await;
