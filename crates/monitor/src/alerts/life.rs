@@ -12,6 +12,7 @@ use trilane_protocol::alert::{Alert, AlertState};
 use trilane_service::config::Alerts;
 
 use super::kind::Kind;
+use super::raised;
 use super::reading::Reading;
 
 /// The kind that is over where its worker is heard again, and where it has been gone for so long that nobody waits.
@@ -158,8 +159,7 @@ impl Life {
     /// How long it must be right.
     fn kept(&self, resolve_after: Duration) -> Duration {
         let kind = self.said.as_ref().map_or("", |said| said.kind.as_str());
-        let rests_on_memory =
-            !self.is_seen && (kind == WORKER_SILENT || kind.starts_with("seal_") || kind == "max_deliveries");
+        let rests_on_memory = !self.is_seen && (kind == WORKER_SILENT || raised::is_raised(kind));
         if rests_on_memory { resolve_after.max(UNSEEN_KEPT) } else { resolve_after }
     }
 

@@ -23,6 +23,11 @@ const KINDS: [(&str, &str); 5] = [
     ("max_deliveries", "the server has given a message up on"),
 ];
 
+/// Whether an alert of this kind is raised by others, and known to those who heard it only.
+pub(crate) fn is_raised(kind: &str) -> bool {
+    KINDS.iter().any(|(known, _)| *known == kind)
+}
+
 /// What others have raised lately.
 #[derive(Debug)]
 pub(crate) struct Raised {

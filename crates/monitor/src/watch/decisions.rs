@@ -10,7 +10,7 @@ use trilane_protocol::decision::{RouteRecord, Sensitivity};
 use super::fleet::Decided;
 
 /// Decisions that are kept: what a page shows, and enough to find a task that is still queued.
-const MAX_KEPT: usize = 1_000;
+const MAX_KEPT: usize = 200;
 
 /// Policy versions that are told apart; a fleet has one, or two for a moment.
 const MAX_VERSIONS: usize = 16;

@@ -23,9 +23,6 @@ const NEW_LETTERS: Duration = Duration::from_secs(600);
 /// Looks at the number of dead letters that are kept; one for each ten seconds is enough.
 const LETTER_SAMPLE_EVERY: Duration = Duration::from_secs(10);
 
-/// Decisions that go into the picture: what a page shows, and enough to find a task that is still queued.
-const MAX_DECISIONS: usize = 200;
-
 /// Share of a budget's day or week that must have passed before its pace is believed.
 const LEAST_PAST: f64 = 0.05;
 
@@ -110,8 +107,6 @@ impl Picture {
         let lanes = lanes.map(|(name, lane)| self.lane(name, lane, &look, &workers, now)).collect();
         let first_buried = self.buried.front().map_or(look.buried, |(_, buried)| *buried);
         let settings = &self.config.streams;
-        let mut decisions = self.decisions.last();
-        decisions.truncate(MAX_DECISIONS);
         Some(Fleet {
             at: now,
             silent_s: at.duration_since(looked_at).as_secs(),
@@ -129,7 +124,7 @@ impl Picture {
                 .iter()
                 .map(|standing| budget(standing, now))
                 .collect(),
-            decisions,
+            decisions: self.decisions.last(),
             policy_versions: self.decisions.versions(at, self.config.monitor.rate_window()),
             zombies: self.zombies,
             dead_letters: look.dead_letters,
