@@ -429,6 +429,8 @@ fn done(id: &str, task_seq: Option<u64>) -> TaskResult {
         model: None,
         usage: Usage::default(),
         cost_usd: 0.0,
+        signs: None,
+        earlier: None,
         timing_ms: Timing::default(),
         attempts: 1,
         decision: None,

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use trilane_protocol::streams::{ALERTS, DEAD, LEDGER, RESULTS, ROUTES, WORKERS_STREAM};
+use trilane_protocol::streams::{
+    ALERTS, DEAD, EXAMPLES, FEEDBACK, LEDGER, OUTCOMES, RESULTS, ROUTES, SHADOWED, WORKERS_STREAM,
+};
 use trilane_protocol::{DecodeError, Encoding};
 
 use crate::connect::Broker;
@@ -33,6 +35,14 @@ pub enum Log {
     Workers,
     /// How each alert began and ended.
     Alerts,
+    /// Verdicts on results.
+    Feedback,
+    /// How good answers were.
+    Outcomes,
+    /// What can be learned from each task.
+    Examples,
+    /// What local lanes would have answered.
+    Shadowed,
 }
 
 impl Log {
@@ -45,6 +55,10 @@ impl Log {
             Self::Dead => DEAD,
             Self::Workers => WORKERS_STREAM,
             Self::Alerts => ALERTS,
+            Self::Feedback => FEEDBACK,
+            Self::Outcomes => OUTCOMES,
+            Self::Examples => EXAMPLES,
+            Self::Shadowed => SHADOWED,
         }
     }
 }

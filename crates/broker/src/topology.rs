@@ -11,9 +11,10 @@ use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
 
 pub use trilane_protocol::streams::{
-    ADVISORIES, ALERTS, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL,
-    LATER, LEDGER, NOTIFY, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS,
-    WORKERS_STREAM, consumer_of, stream_of,
+    ADVISORIES, ALERTS, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, EXAMPLES, FEEDBACK, JANITOR,
+    LANE_CLOUD, LANE_LOCAL, LATER, LEDGER, NOTIFY, OUTCOMES, PIPELINES, POLICY, RESULTS, RETURNS,
+    RETURNS_CLOUD, ROUTES, SHADOW, SHADOWED, SHADOWS, TAKE_BACK, TASKS, WORKERS, WORKERS_STREAM, consumer_of,
+    shadow_consumer_of, stream_of,
 };
 use trilane_routing::registry::{Lane, Registry};
 use trilane_service::Config;
@@ -41,6 +42,17 @@ const ALERT_MAX_BYTES: i32 = 16 * 1_024;
 /// Seconds after which a notifier that fell silent loses the alerts that it had in hand, and how many those may be.
 const ALERTS_ACK_WAIT_S: u64 = 60;
 const ALERTS_MAX_IN_FLIGHT: i64 = 256;
+
+/// Bytes of one verdict on a result, at most.
+const FEEDBACK_MAX_BYTES: i32 = 1_024;
+
+/// Shadows that may wait for a classifier, and for how long: they are run when nothing else is, or not at all.
+const SHADOWS_MAX_MESSAGES: i64 = 1_000;
+const SHADOWS_MAX_AGE: Duration = Duration::from_secs(24 * 3_600);
+
+/// Snapshots of the learned policy that the bucket has room for, bytes: each head has less than a megabyte, and old
+/// versions are taken out by the learner.
+const POLICY_MAX_BYTES: i64 = 512 * 1_024 * 1_024;
 
 /// Seconds after which a janitor that fell silent loses the advisory that it had in hand.
 const ADVISORIES_ACK_WAIT_S: u64 = 60;
@@ -77,6 +89,9 @@ impl Topology {
         for (name, lane) in &registry.lanes {
             let consumer = |priority| (stream_of(lane.zone), lane_consumer(name, lane, priority));
             consumers.extend(Priority::ALL.map(consumer));
+            if lane.zone == Zone::Local {
+                consumers.push((LANE_LOCAL, shadow_consumer(name, lane)));
+            }
         }
         Self {
             streams: [intake(streams), later(streams)]
@@ -87,9 +102,10 @@ impl Topology {
                 .chain(cancellations(streams, seal_valid))
                 .chain([workers_bucket(heartbeat, streams)])
                 .chain([ledger(streams), advisories(streams), alerts(streams)])
+                .chain(learning(streams))
                 .collect(),
             consumers,
-            buckets: vec![pipelines_bucket(streams)],
+            buckets: vec![pipelines_bucket(streams), policy_bucket(streams)],
         }
     }
 
@@ -218,6 +234,45 @@ fn logs(streams: &Streams) -> [Stream; 3] {
     ]
 }
 
+/// What the learner reads and writes. Of feedback the first on each result stands: a second one is refused.
+fn learning(streams: &Streams) -> [Stream; 5] {
+    let kept = |name: &str, subject: &str, max_age_s: u64, max_bytes: i64| Stream {
+        name: name.into(),
+        subjects: vec![subject.into()],
+        max_age: Duration::from_secs(max_age_s),
+        max_bytes,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        num_replicas: streams.replicas,
+        duplicate_window: Duration::from_secs(streams.duplicate_window_s),
+        allow_direct: true,
+        ..Stream::default()
+    };
+    let Streams { examples_max_age_s, examples_max_bytes, outcomes_max_age_s, outcomes_max_bytes, .. } =
+        *streams;
+    let feedback = kept(FEEDBACK, subjects::FEEDBACK, outcomes_max_age_s, outcomes_max_bytes);
+    [
+        Stream {
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::New,
+            discard_new_per_subject: true,
+            max_message_size: FEEDBACK_MAX_BYTES,
+            ..feedback
+        },
+        kept(OUTCOMES, subjects::OUTCOMES, outcomes_max_age_s, outcomes_max_bytes),
+        kept(EXAMPLES, subjects::EXAMPLES, examples_max_age_s, examples_max_bytes),
+        kept(SHADOWED, subjects::SHADOWED, examples_max_age_s, examples_max_bytes),
+        Stream {
+            name: SHADOWS.into(),
+            subjects: vec![subjects::SHADOWS.into()],
+            max_messages: SHADOWS_MAX_MESSAGES,
+            max_age: SHADOWS_MAX_AGE,
+            ..queue(streams)
+        },
+    ]
+}
+
 fn advisories(streams: &Streams) -> Stream {
     Stream {
         name: ADVISORIES.into(),
@@ -294,12 +349,19 @@ fn classifier_consumers(streams: &Streams) -> Vec<(&'static str, pull::Config)> 
         of(RETURNS_CLOUD, TAKE_BACK, ""),
         of(LATER, DUE, subjects::DUE),
         of(CANCELS, CANCEL, ""),
+        of(SHADOWS, SHADOW, ""),
     ]
 }
 
 fn lane_consumer(name: &LaneName, lane: &Lane, priority: Priority) -> pull::Config {
     let subject = subjects::lane(name, priority);
     consumer(&consumer_of(name, priority), &subject, lane.ack_wait_s, lane.max_in_flight.into())
+}
+
+/// What a local lane tries once more when it has nothing else to do.
+fn shadow_consumer(name: &LaneName, lane: &Lane) -> pull::Config {
+    let subject = subjects::lane_shadow(name);
+    consumer(&shadow_consumer_of(name), &subject, lane.ack_wait_s, lane.max_in_flight.into())
 }
 
 /// Deliveries are not bounded here: at the server's bound a message would stay in its stream for ever. The
@@ -341,6 +403,17 @@ fn pipelines_bucket(streams: &Streams) -> kv::Config {
         bucket: PIPELINES.into(),
         max_age: Duration::from_secs(streams.results_max_age_s),
         max_bytes: streams.intake_max_bytes,
+        history: 1,
+        storage: StorageType::File,
+        num_replicas: streams.replicas,
+        ..kv::Config::default()
+    }
+}
+
+fn policy_bucket(streams: &Streams) -> kv::Config {
+    kv::Config {
+        bucket: POLICY.into(),
+        max_bytes: POLICY_MAX_BYTES,
         history: 1,
         storage: StorageType::File,
         num_replicas: streams.replicas,

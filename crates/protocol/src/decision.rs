@@ -89,6 +89,10 @@ pub enum Reason {
     Degraded,
     /// A worker gave the task back because the answer was not good enough.
     Escalated,
+    /// Drawn at random among the lanes that may take it, so that there is evidence on all of them.
+    Explored,
+    /// Run once more on a local lane, to see whether it could have stayed.
+    Shadowed,
 }
 
 impl Reason {
@@ -104,6 +108,8 @@ impl Reason {
             Self::BudgetSpent => "budget_spent",
             Self::Degraded => "degraded",
             Self::Escalated => "escalated",
+            Self::Explored => "explored",
+            Self::Shadowed => "shadowed",
         }
     }
 }

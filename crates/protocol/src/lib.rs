@@ -10,6 +10,7 @@
 //! * [`work`]: one routable unit made from a task, and the messages between classifier and workers
 //! * [`decision`]: the chosen lane with every number that led to it
 //! * [`outcome`]: the result, partial text and dead letters
+//! * [`validator`]: what a producer demands of an answer, and [`learning`]: what the router learns from
 //! * [`money`], [`ledger`]: what calls cost, and the book of it
 //! * [`chain`]: the routing log as segments that name each other's hash
 //! * [`heartbeat`]: what a worker says of itself, and [`alert`]: what a person should look at
@@ -24,6 +25,7 @@ pub mod codec;
 pub mod decision;
 pub mod generation;
 pub mod heartbeat;
+pub mod learning;
 pub mod ledger;
 pub mod limits;
 pub mod money;
@@ -35,6 +37,7 @@ pub mod subjects;
 pub mod task;
 pub mod template;
 pub mod trace;
+pub mod validator;
 pub mod work;
 
 pub use codec::{DecodeError, Encoding};

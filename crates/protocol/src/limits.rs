@@ -23,6 +23,8 @@ pub struct TaskLimits {
     pub max_schema_bytes: usize,
     /// Encoded metadata, bytes.
     pub max_metadata_bytes: usize,
+    /// Validators of one task or step; each within `max_schema_bytes`.
+    pub max_validators: usize,
     /// Steps of one pipeline.
     pub max_steps: usize,
     /// Largest `max_tokens` a task may ask for.
@@ -44,6 +46,7 @@ impl Default for TaskLimits {
             max_stop_bytes: 64,
             max_schema_bytes: 32 * 1024,
             max_metadata_bytes: 16 * 1024,
+            max_validators: 8,
             max_steps: 16,
             max_tokens: 32_768,
             max_deadline_s: 7 * 24 * 3600,

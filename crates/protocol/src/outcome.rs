@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::DecodeError;
 use crate::decision::Decision;
+use crate::learning::{EarlierAnswer, Signs};
 use crate::names::{AgentName, LaneName, ModelName, TaskId};
 use crate::task::Metadata;
 
@@ -36,6 +37,12 @@ pub struct TaskResult {
     /// The model that answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,
+    /// What the worker saw of its answer; present with `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signs: Option<Signs>,
+    /// The answer before this one that was not good enough, if there was one. What it cost is part of `usage` and `cost_usd`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Box<EarlierAnswer>>,
     /// Tokens, all attempts together.
     pub usage: Usage,
     /// Dollars, all attempts together.
@@ -74,6 +81,8 @@ impl TaskResult {
             error: Some(error),
             lane: None,
             model: None,
+            signs: None,
+            earlier: None,
             usage: Usage::default(),
             cost_usd: 0.0,
             timing_ms: Timing::default(),
@@ -98,6 +107,7 @@ impl TaskResult {
             status: Status::Failed,
             text: None,
             finish: None,
+            signs: None,
             error: Some(TaskError::new("result_too_large", message)),
             ..self.clone()
         }

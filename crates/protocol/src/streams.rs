@@ -31,6 +31,16 @@ pub const CANCELLED: &str = "CANCELLED";
 pub const LEDGER: &str = "LEDGER";
 /// How each alert of the monitor began and ended.
 pub const ALERTS: &str = "ALERTS";
+/// Verdicts on results.
+pub const FEEDBACK: &str = "FEEDBACK";
+/// Public cloud tasks that a local lane is to try once more.
+pub const SHADOWS: &str = "SHADOWS";
+/// What local lanes would have answered.
+pub const SHADOWED: &str = "SHADOWED";
+/// What can be learned from each task: public ones with their text, private ones as hashes and counts.
+pub const EXAMPLES: &str = "EXAMPLES";
+/// How good answers were.
+pub const OUTCOMES: &str = "OUTCOMES";
 /// What the server says of messages that it has given up.
 pub const ADVISORIES: &str = "ADVISORIES";
 
@@ -47,6 +57,12 @@ pub const JANITOR: &str = "janitor";
 
 /// The notifiers' consumer of [`ALERTS`].
 pub const NOTIFY: &str = "notify";
+
+/// The classifiers' consumer of [`SHADOWS`].
+pub const SHADOW: &str = "shadow";
+
+/// The bucket of learned policies: snapshots by version, and which of them is in force.
+pub const POLICY: &str = "policy";
 
 /// The bucket of signs of life.
 pub const WORKERS: &str = "workers";
@@ -66,6 +82,11 @@ pub fn stream_of(zone: Zone) -> &'static str {
 /// The consumer of one lane and priority.
 pub fn consumer_of(lane: &LaneName, priority: Priority) -> String {
     format!("{lane}_{}", priority.as_str())
+}
+
+/// The consumer of a local lane's shadows.
+pub fn shadow_consumer_of(lane: &LaneName) -> String {
+    format!("{lane}_shadow")
 }
 
 /// The stream behind a bucket.

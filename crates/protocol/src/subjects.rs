@@ -30,6 +30,16 @@ pub const SPENDING: &str = "spend.*.*";
 pub const LATER: &str = "later.*";
 /// Tasks that have become due.
 pub const DUE: &str = "due.*";
+/// All verdicts on results.
+pub const FEEDBACK: &str = "feedback.*.*";
+/// Public cloud tasks that a local lane is to try once more.
+pub const SHADOWS: &str = "shadow.*";
+/// What local lanes would have answered.
+pub const SHADOWED: &str = "shadowed.*.*";
+/// What the learner keeps of each task that was routed, to learn from once its outcome is known.
+pub const EXAMPLES: &str = "example.*.*";
+/// How good answers were, as the learner has taken it.
+pub const OUTCOMES: &str = "outcome.*.*";
 /// The whole routing log.
 pub const ROUTES: &str = "route.*";
 /// All dead letters.
@@ -112,6 +122,36 @@ pub fn dead(place: &str) -> String {
 /// Where the spend of a task is booked.
 pub fn spend(agent: &AgentName, task_id: &TaskId) -> String {
     format!("spend.{agent}.{task_id}")
+}
+
+/// Where a verdict on the result of a task is given.
+pub fn feedback(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("feedback.{agent}.{task_id}")
+}
+
+/// Where the learner asks for a shadow of an agent's task.
+pub fn shadow(agent: &AgentName) -> String {
+    format!("shadow.{agent}")
+}
+
+/// Where the answer of a task's shadow is kept.
+pub fn shadowed(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("shadowed.{agent}.{task_id}")
+}
+
+/// Where what can be learned from a task is kept until its outcome is known.
+pub fn example(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("example.{agent}.{task_id}")
+}
+
+/// Where it is kept how good the answers to a task were.
+pub fn outcome(agent: &AgentName, task_id: &TaskId) -> String {
+    format!("outcome.{agent}.{task_id}")
+}
+
+/// Where the classifier puts shadows for a lane.
+pub fn lane_shadow(lane: &LaneName) -> String {
+    format!("lane.{lane}.shadow")
 }
 
 /// Where the monitor keeps how each of its alerts began and ended.

@@ -8,6 +8,7 @@ use crate::generation::Generation;
 use crate::limits::{InvalidTask, TaskLimits, check_count, encoded_bytes};
 use crate::names::{AgentName, ModelName, TaskId};
 use crate::template;
+use crate::validator::{self, Validator};
 
 /// Free-form data that is carried through to the result untouched.
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
@@ -70,6 +71,9 @@ pub struct Task {
     /// Also publish partial text while it is generated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stream: bool,
+    /// What the answer must satisfy. One that fails goes one lane up, once, where the screen allows it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validate: Vec<Validator>,
     /// A pipeline: steps that run one after another, each routed on its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
@@ -173,6 +177,9 @@ pub struct Step {
     /// How to generate; settings left out are the task's.
     #[serde(default)]
     pub settings: Generation,
+    /// What the step's answer must satisfy; those of the task hold for its last step only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validate: Vec<Validator>,
 }
 
 impl Task {
@@ -197,6 +204,7 @@ impl Task {
         self.check_numbers()?;
         self.check_tags(limits)?;
         self.generation().check("", limits)?;
+        validator::check("validate", &self.validate, limits)?;
         self.check_metadata(limits)?;
         self.check_steps(limits)
     }
@@ -255,6 +263,7 @@ impl Task {
             check_text(&format!("{path}prompt"), &step.prompt)?;
             check_fraction(&format!("{path}complexity"), step.complexity)?;
             step.settings.check(&format!("{path}settings."), limits)?;
+            validator::check(&format!("{path}validate"), &step.validate, limits)?;
             let earlier = &self.steps[..index];
             if earlier.iter().any(|other| other.name == step.name) {
                 let expected = format!("step `{}` appears twice; each needs its own name", step.name);

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Encoding;
 use crate::decision::{Decision, Sensitivity};
 use crate::generation::Generation;
+use crate::learning::EarlierAnswer;
 use crate::names::{AgentName, LaneName, ModelName, TaskId};
 use crate::outcome::{TaskError, TaskResult, Usage};
 use crate::task::{Message, Metadata, Priority};
+use crate::validator::Validator;
 
 /// What the classifier routes and a worker runs. Self-contained: a worker needs no agent registry, and
 /// the cloud zone sees nothing of the task but this.
@@ -55,6 +57,15 @@ pub struct Work {
     pub max_cost_usd: Option<f64>,
     /// Also publish partial text.
     pub stream: bool,
+    /// What the answer must satisfy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validate: Vec<Validator>,
+    /// The answer that was not good enough, where this work went one lane up for it. It goes up once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Box<EarlierAnswer>>,
+    /// Whether this only measures what a local lane would have answered: it never has a result.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     /// Carried through to the result.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
@@ -176,6 +187,14 @@ pub enum RerouteCause {
     },
     /// The answer was not good enough, or the prompt did not fit; a stronger lane is to take it.
     Escalate {
+        /// What the worker saw, as a sentence.
+        reason: String,
+    },
+    /// There is an answer, and its worker takes it for not good enough. The next stronger lane that the screen and the
+    /// budget allow is to try once; where there is none, the answer stands.
+    Improve {
+        /// The result as it would stand.
+        result: Box<TaskResult>,
         /// What the worker saw, as a sentence.
         reason: String,
     },

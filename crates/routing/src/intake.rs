@@ -60,6 +60,9 @@ pub fn intake(
         priority: task.priority,
         max_cost_usd: task.max_cost_usd,
         stream: task.stream,
+        validate: task.validate.clone(),
+        earlier: None,
+        shadow: false,
         metadata: task.metadata.clone(),
         spent: Spent::default(),
     })

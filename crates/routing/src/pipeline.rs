@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::task::Step;
 use trilane_protocol::template;
+use trilane_protocol::validator::Validator;
 use trilane_protocol::work::{Spent, StepRef};
 use trilane_protocol::{Sensitivity, Task, TaskId, Work};
 
@@ -86,12 +87,20 @@ impl Pipeline {
             }),
             messages: with_system_prompt(agent, vec![user_message(prompt)]),
             generation: step.settings.clone().or(&self.task.generation()),
+            validate: self.validators(index),
             sensitivity: self.sensitivity(step, agent, own, policy),
             complexity: step.complexity.or(self.task.complexity),
             model: pinned_model(named, agent, registry)?,
             ..self.base.clone()
         };
         Ok((work, agent))
+    }
+
+    /// What the answer of a step must satisfy: what the step says, and for the last step what the task says.
+    fn validators(&self, index: usize) -> Vec<Validator> {
+        let is_last = index + 1 == self.task.steps.len();
+        let of_task = self.task.validate.iter().filter(|_| is_last);
+        self.task.steps[index].validate.iter().chain(of_task).cloned().collect()
     }
 
     /// The most private of the task, the step, the step's agent and everything that went before. What the

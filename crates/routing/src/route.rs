@@ -210,9 +210,10 @@ impl Router<'_> {
                 self.refuse_to_degrade_what_waits(work, lanes, score, now)?;
                 lanes.deepest_local(work, score, self.policy, Reason::Degraded, reason)?.moved_from(lane)
             }
-            Some(Returned { lane, cause: RerouteCause::Escalate { reason } }) => {
-                lanes.stronger_than(lane, work, score, self.policy, reason)?.moved_from(lane)
-            }
+            Some(Returned {
+                lane,
+                cause: RerouteCause::Escalate { reason } | RerouteCause::Improve { reason, .. },
+            }) => lanes.stronger_than(lane, work, score, self.policy, reason)?.moved_from(lane),
             Some(Returned { cause: RerouteCause::StepDone { .. }, .. }) | None => {
                 self.first_choice(work, lanes, score)?
             }

@@ -1,5 +1,8 @@
 //! How hard a task looks: the seam that learned weights plug into, and the score until there are any.
 
+use std::collections::BTreeMap;
+
+use trilane_protocol::LaneName;
 use trilane_protocol::decision::{Contribution, ScoreSource};
 
 use crate::features::Features;
@@ -19,6 +22,17 @@ pub struct ScoreParts {
     pub contributions: Vec<Contribution>,
     /// Who scored.
     pub source: ScoreSource,
+    /// What the learned head of each lane says, where there is one; empty before anything was learned.
+    pub heads: BTreeMap<LaneName, HeadScore>,
+}
+
+/// What a learned head says of its lane.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeadScore {
+    /// Calibrated chance, 0 to 1, that the lane's answer is good enough.
+    pub chance: f64,
+    /// Outcomes, weighted, that the head has learned from. The hand-made score holds until there are enough.
+    pub evidence: f64,
 }
 
 /// Most parts of a score that a decision shows.
@@ -58,6 +72,7 @@ impl Scorer for ColdStart {
             complexity: logistic(log_odds),
             contributions: parts.into_iter().take(MAX_CONTRIBUTIONS).map(named).collect(),
             source: ScoreSource::ColdStart,
+            heads: BTreeMap::new(),
         }
     }
 }

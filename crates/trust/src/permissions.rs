@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use trilane_protocol::learning::JUDGE;
 use trilane_protocol::streams::{
-    ADVISORIES, ALERTS, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, JANITOR, LANE_CLOUD, LANE_LOCAL,
-    LATER, LEDGER, NOTIFY, PIPELINES, RESULTS, RETURNS, RETURNS_CLOUD, ROUTES, TAKE_BACK, TASKS, WORKERS,
-    bucket_stream, consumer_of, stream_of,
+    ADVISORIES, ALERTS, CANCEL, CANCELLED, CANCELS, CLASSIFY, DEAD, DUE, EXAMPLES, FEEDBACK, JANITOR,
+    LANE_CLOUD, LANE_LOCAL, LATER, LEDGER, NOTIFY, OUTCOMES, PIPELINES, POLICY, RESULTS, RETURNS,
+    RETURNS_CLOUD, ROUTES, SHADOW, SHADOWED, SHADOWS, TAKE_BACK, TASKS, WORKERS, bucket_stream, consumer_of,
+    shadow_consumer_of, stream_of,
 };
 use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone, subjects};
@@ -40,6 +42,7 @@ impl Permissions {
             Role::Observer => observer(),
             Role::Monitor => monitor(lanes),
             Role::Notifier => notifier(),
+            Role::Learner => learner(),
             Role::Admin => Self { publish: vec![">".into()], subscribe: vec![">".into()] },
         };
         if *role != Role::Admin {
@@ -90,6 +93,7 @@ fn producer(agent: &str) -> Permissions {
         publish: vec![
             format!("tasks.{agent}"),
             format!("cancel.{agent}.*"),
+            format!("feedback.{agent}.*"),
             format!("{api}.DIRECT.GET.{RESULTS}.result.{agent}.*"),
         ],
         subscribe: vec![format!("results.{agent}.*"), format!("partial.{agent}.*")],
@@ -99,14 +103,20 @@ fn producer(agent: &str) -> Permissions {
 fn classifier(lanes: &Lanes) -> Permissions {
     let mut permissions = Permissions::default();
     let api = Account::Core.api_prefix();
-    for (stream, consumer) in
-        [(TASKS, CLASSIFY), (RETURNS, TAKE_BACK), (RETURNS_CLOUD, TAKE_BACK), (LATER, DUE), (CANCELS, CANCEL)]
-    {
+    for (stream, consumer) in [
+        (TASKS, CLASSIFY),
+        (RETURNS, TAKE_BACK),
+        (RETURNS_CLOUD, TAKE_BACK),
+        (LATER, DUE),
+        (CANCELS, CANCEL),
+        (SHADOWS, SHADOW),
+    ] {
         permissions.may_consume(api, stream, consumer);
     }
     permissions.may_publish(lanes.keys().map(subjects::lane_all));
     permissions.may_publish(
-        ["route.*", "dead.*", "result.*.*", "later.*", "cancelled.*", "alert.*.*"].map(Into::into),
+        ["route.*", "dead.*", "result.*.*", "later.*", "cancelled.*", "alert.*.*", "example.*.*"]
+            .map(Into::into),
     );
     // How much of a lane its workers may have in hand: a change of a consumer by its name and its filter.
     for (lane, zone) in lanes {
@@ -120,6 +130,8 @@ fn classifier(lanes: &Lanes) -> Permissions {
     permissions.may_publish([RESULTS, CANCELLED].map(|stream| format!("{api}.DIRECT.GET.{stream}.>")));
     permissions.may_publish([format!("{api}.DIRECT.GET.{LEDGER}"), format!("{api}.DIRECT.GET.{LEDGER}.>")]);
     permissions.may_publish([format!("{api}.STREAM.INFO.{LATER}"), format!("{api}.DIRECT.GET.{ROUTES}.>")]);
+    let policy = bucket_stream(POLICY);
+    permissions.may_publish([format!("{api}.STREAM.INFO.{policy}"), format!("{api}.DIRECT.GET.{policy}.>")]);
     let pipelines = bucket_stream(PIPELINES);
     permissions.may_publish([
         format!("{api}.STREAM.INFO.{pipelines}"),
@@ -140,7 +152,11 @@ fn local_worker(lanes: &Lanes) -> Permissions {
         "result.*.*".into(),
         subjects::REROUTES.into(),
         format!("{api}.DIRECT.GET.{RESULTS}.>"),
+        subjects::SHADOWED.into(),
     ]);
+    for lane in in_zone(lanes, Zone::Local) {
+        permissions.may_consume(api, LANE_LOCAL, &shadow_consumer_of(lane));
+    }
     permissions
 }
 
@@ -197,9 +213,10 @@ fn observer() -> Permissions {
         ]
         .map(|request| format!("{api}.{request}")),
     );
-    for stream in [RESULTS, ROUTES, DEAD, LEDGER, ALERTS] {
+    for stream in [RESULTS, ROUTES, DEAD, LEDGER, ALERTS, FEEDBACK, OUTCOMES] {
         permissions.may_read(api, stream);
     }
+    permissions.may_publish([format!("{api}.DIRECT.GET.{}.>", bucket_stream(POLICY))]);
     permissions.may_read(api, &bucket_stream(WORKERS));
     permissions.subscribe.extend(
         ["results.*.*", "results.>", "route.*", subjects::PARTIALS, "partial.>", subjects::ALERTS, "alert.>"]
@@ -212,6 +229,27 @@ fn observer() -> Permissions {
 fn notifier() -> Permissions {
     let mut permissions = Permissions::default();
     permissions.may_consume(Account::Notifiers.api_prefix(), ALERTS, NOTIFY);
+    permissions
+}
+
+/// It sees what public tasks said, and of private ones hashes; it writes policies, which can only order the lanes that the
+/// screen has left, and asks for shadows, which are screened again.
+fn learner() -> Permissions {
+    let mut permissions = Permissions::default();
+    let api = Account::Learners.api_prefix();
+    for stream in [RESULTS, ROUTES, LEDGER, FEEDBACK, OUTCOMES, EXAMPLES, SHADOWED] {
+        permissions.may_read(api, stream);
+    }
+    let policy = bucket_stream(POLICY);
+    permissions.may_publish([
+        format!("{api}.STREAM.INFO.{policy}"),
+        format!("{api}.DIRECT.GET.{policy}.>"),
+        format!("$KV.{POLICY}.>"),
+        subjects::OUTCOMES.into(),
+        subjects::SHADOWS.into(),
+        format!("tasks.{JUDGE}"),
+        "alert.*.*".into(),
+    ]);
     permissions
 }
 

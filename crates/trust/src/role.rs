@@ -21,6 +21,8 @@ pub enum Role {
     Monitor,
     /// Posts alerts to webhooks.
     Notifier,
+    /// Learns from outcomes and publishes policies.
+    Learner,
     /// Creates streams, consumers and buckets; may do everything.
     Admin,
 }
@@ -42,6 +44,8 @@ pub enum Account {
     Operators,
     /// Those who tell others of alerts.
     Notifiers,
+    /// Those who learn: the only ones but the core that see the text of public tasks again.
+    Learners,
     /// The operator's own producer, and clients without a key.
     Producers,
     /// The producer of one agent.
@@ -57,6 +61,7 @@ impl Account {
             Self::Cloud => "CLOUD".into(),
             Self::Operators => "OPERATORS".into(),
             Self::Notifiers => "NOTIFIERS".into(),
+            Self::Learners => "LEARNERS".into(),
             Self::Producers => "PRODUCERS".into(),
             Self::Agent(agent) => format!("AGENT_{agent}"),
         }
@@ -74,7 +79,7 @@ impl Account {
 
 impl Role {
     /// The roles that every fleet has, agents aside.
-    pub const FIXED: [Self; 8] = [
+    pub const FIXED: [Self; 9] = [
         Self::Producer,
         Self::Classifier,
         Self::LocalWorker,
@@ -82,6 +87,7 @@ impl Role {
         Self::Observer,
         Self::Monitor,
         Self::Notifier,
+        Self::Learner,
         Self::Admin,
     ];
 
@@ -112,6 +118,7 @@ impl Role {
             Self::Observer => "observer".into(),
             Self::Monitor => "monitor".into(),
             Self::Notifier => "notifier".into(),
+            Self::Learner => "learner".into(),
             Self::Admin => "admin".into(),
         }
     }
@@ -125,6 +132,7 @@ impl Role {
             Self::LocalWorker => Account::Local,
             Self::Observer | Self::Monitor => Account::Operators,
             Self::Notifier => Account::Notifiers,
+            Self::Learner => Account::Learners,
             Self::Classifier | Self::Admin => Account::Core,
         }
     }

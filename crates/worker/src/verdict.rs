@@ -150,6 +150,8 @@ fn base(message: &LaneMessage, attempt: Attempt, spent: &Spent) -> TaskResult {
         text: None,
         finish: None,
         error: None,
+        signs: None,
+        earlier: work.earlier.clone(),
         lane: Some(decision.lane.clone()),
         model: Some(decision.model.clone()),
         usage: spent.usage,
@@ -238,6 +240,7 @@ mod tests {
             Verdict::Reroute(_, cause) => match cause {
                 RerouteCause::Degrade { .. } => "degrade",
                 RerouteCause::Escalate { .. } => "escalate",
+                RerouteCause::Improve { .. } => "improve",
                 RerouteCause::StepDone { .. } => "next step",
             },
         }

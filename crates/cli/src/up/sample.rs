@@ -231,6 +231,8 @@ mod tests {
             model: Some(ModelName::new("smollm2-135m").unwrap()),
             usage: Usage { prompt_tokens: 9, completion_tokens: 40, cached_tokens: 0 },
             cost_usd: 0.0,
+            signs: None,
+            earlier: None,
             timing_ms: Timing { queued: 3, waited: 10, first_token: Some(20), run: 1_400 },
             attempts: 1,
             decision: Some(decision(sensitivity, "client-document")),

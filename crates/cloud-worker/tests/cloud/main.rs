@@ -95,6 +95,9 @@ fn assignment() -> Assignment {
         max_cost_usd: None,
         stream: false,
         metadata: serde_json::Map::new(),
+        validate: Vec::new(),
+        earlier: None,
+        shadow: false,
         spent: Spent::default(),
     };
     let decision = Decision {

@@ -101,6 +101,9 @@ pub(crate) fn public(prompt: &str, complexity: f64) -> Work {
         max_cost_usd: None,
         stream: false,
         metadata: serde_json::Map::new(),
+        validate: Vec::new(),
+        earlier: None,
+        shadow: false,
         spent: Spent::default(),
     }
 }

@@ -208,6 +208,14 @@ pub struct Streams {
     pub dead_max_age_s: u64,
     /// Bytes of dead letters.
     pub dead_max_bytes: i64,
+    /// Seconds that it is kept what can be learned from a task, and what its shadow has answered.
+    pub examples_max_age_s: u64,
+    /// Bytes of each of the two.
+    pub examples_max_bytes: i64,
+    /// Seconds that feedback and outcomes are kept.
+    pub outcomes_max_age_s: u64,
+    /// Bytes of each of the two.
+    pub outcomes_max_bytes: i64,
     /// Seconds that the spend ledger is kept.
     pub ledger_max_age_s: u64,
     /// Bytes of the spend ledger.

@@ -149,6 +149,8 @@ async fn a_task_s_life_is_read_from_what_is_stored() {
     let secret = "nobody may see this";
     let metadata = serde_json::from_value(json!({"note": secret})).unwrap();
     let result = TaskResult {
+        signs: None,
+        earlier: None,
         timing_ms: Timing::default(),
         metadata,
         ..TaskResult::without_answer(
