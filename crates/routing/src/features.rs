@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
 use trilane_protocol::{Generation, Message};
 
 /// What a scorer sees of a task. Holds counts, shares and hashes, never text.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Features {
     /// Size of all messages, bytes.
     pub bytes: u64,
@@ -53,6 +54,10 @@ pub const BUCKETS: u32 = 1 << 16;
 
 /// Most words that are hashed; what a longer text says behind them no longer changes its learned score.
 pub const MAX_HASHED_WORDS: usize = 2048;
+
+/// Says what the numbers in [`Features`] mean. It changes whenever hashing, vocabulary or a feature changes, and
+/// weights learned under another version are refused.
+pub const FEATURES_VERSION: u32 = 1;
 
 /// Features of `messages`, to be answered as `generation` says.
 pub fn extract(messages: &[Message], generation: &Generation) -> Features {

@@ -6,6 +6,7 @@
 //! * [`intake`]: from a task on the wire to work; [`pipeline`]: the same for each step
 //! * [`screen`]: may it leave the local zone? with the [`detect`]ors
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
+//! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes
 //! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
 //! * [`fleet`]: the state of the lanes that a decision is held against
 //! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
@@ -19,6 +20,7 @@ pub mod detect;
 pub mod features;
 pub mod fleet;
 pub mod intake;
+pub mod learn;
 pub mod ledger;
 pub mod pipeline;
 pub mod policy;
