@@ -6,7 +6,7 @@
 //! * [`intake`]: from a task on the wire to work; [`pipeline`]: the same for each step
 //! * [`screen`]: may it leave the local zone? with the [`detect`]ors
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
-//! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes
+//! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from
 //! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
 //! * [`fleet`]: the state of the lanes that a decision is held against
 //! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
@@ -17,6 +17,7 @@ pub mod budget;
 mod choose;
 pub mod complexity;
 pub mod detect;
+pub mod example;
 pub mod features;
 pub mod fleet;
 pub mod intake;

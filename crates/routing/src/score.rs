@@ -6,6 +6,7 @@ use trilane_protocol::LaneName;
 use trilane_protocol::decision::{Contribution, ScoreSource};
 
 use crate::features::Features;
+use crate::learn::HeadChance;
 
 /// Scores a task by its features.
 pub trait Scorer: std::fmt::Debug + Send + Sync {
@@ -23,16 +24,7 @@ pub struct ScoreParts {
     /// Who scored.
     pub source: ScoreSource,
     /// What the learned head of each lane says, where there is one; empty before anything was learned.
-    pub heads: BTreeMap<LaneName, HeadScore>,
-}
-
-/// What a learned head says of its lane.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct HeadScore {
-    /// Calibrated chance, 0 to 1, that the lane's answer is good enough.
-    pub chance: f64,
-    /// Outcomes, weighted, that the head has learned from. The hand-made score holds until there are enough.
-    pub evidence: f64,
+    pub heads: BTreeMap<LaneName, HeadChance>,
 }
 
 /// Most parts of a score that a decision shows.
