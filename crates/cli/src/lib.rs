@@ -9,6 +9,7 @@
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
 //! * [`prove`]: that nothing private was offered to the cloud zone
+//! * [`screen`]: how good the detectors are, measured on labelled texts; `rows` reads them
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
@@ -28,6 +29,8 @@ mod output;
 pub mod prove;
 pub mod provision;
 pub mod results;
+mod rows;
+pub mod screen;
 pub mod settings;
 pub mod submit;
 pub mod up;
@@ -69,6 +72,7 @@ enum Verb {
     Budget(budget::BudgetArgs),
     Alerts(alerts::AlertsArgs),
     Prove(prove::ProveArgs),
+    Screen(screen::ScreenArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -95,6 +99,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Verb::Up(args) = &arguments.verb {
         up::apply(args, &mut settings)?;
     }
+    if let Verb::Screen(args) = &arguments.verb {
+        return screen::run(args);
+    }
     let config = settings.load()?;
     trilane_service::telemetry::start_logging(&Telemetry {
         log: LOG_FILTER.into(),
@@ -116,7 +123,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Keys(args) => keys::run(&args, &config),
         Verb::Provision => provision::run(&config).await,
-        Verb::Config(_) | Verb::RunChild(_) => Ok(()),
+        Verb::Config(_) | Verb::Screen(_) | Verb::RunChild(_) => Ok(()),
     }
 }
 

@@ -21,6 +21,8 @@
 //! }
 //! ```
 
+use std::collections::BTreeMap;
+
 use trilane_protocol::decision::{Finding, FindingSource, ScreenReport};
 use trilane_protocol::{Sensitivity, Work};
 
@@ -153,25 +155,25 @@ fn spelling(tag: &str) -> String {
     folded.split(is_separator).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
+/// What the detectors find in the messages of one conversation: the part of the screen that needs nothing but text,
+/// for whoever measures it. Kinds in the order of their names, each with the number of times.
+pub fn detected_in_messages(messages: &[&str], detectors: &Detectors) -> BTreeMap<&'static str, u32> {
+    let mut hits = BTreeMap::new();
+    scan_parts(messages, detectors, &mut hits);
+    hits
+}
+
 /// Everything that a cloud lane would be shown: the conversation, but also stop texts, schema, tags and
-/// metadata, which are as good a hiding place for a secret. Where parts of a kind meet is read once more, since a
-/// secret cut in two is still there.
+/// metadata, which are as good a hiding place for a secret.
 fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
-    let mut hits = std::collections::BTreeMap::<&'static str, u32>::new();
-    let mut scan = |text: &str| {
-        for hit in detectors.scan(text) {
-            *hits.entry(hit.kind.as_str()).or_default() += hit.count;
-        }
-    };
     let messages: Vec<&str> = work.messages.iter().map(|message| message.content.as_str()).collect();
+    let mut hits = detected_in_messages(&messages, detectors);
     let stops: Vec<&str> = work.generation.stop.iter().map(String::as_str).collect();
     let tags: Vec<&str> = work.tags.iter().map(String::as_str).collect();
-    for parts in [messages, stops, tags] {
-        parts.iter().for_each(|part| scan(part));
-        if parts.len() > 1 {
-            scan(&seams(&parts));
-        }
+    for parts in [stops, tags] {
+        scan_parts(&parts, detectors, &mut hits);
     }
+    let mut scan = |text: &str| scan_parts(&[text], detectors, &mut hits);
     work.generation.json_schema.iter().for_each(|schema| scan(&texts_of(schema)));
     work.metadata.iter().for_each(|(key, value)| scan(&format!("{key}: {}", texts_of(value))));
     let finding = |(kind, count): (&str, u32)| Finding {
@@ -180,6 +182,19 @@ fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
         count,
     };
     hits.into_iter().map(finding).collect()
+}
+
+/// Scans each part. Where parts of a kind meet is read once more, since a secret cut in two is still there.
+fn scan_parts(parts: &[&str], detectors: &Detectors, hits: &mut BTreeMap<&'static str, u32>) {
+    let mut scan = |text: &str| {
+        for hit in detectors.scan(text) {
+            *hits.entry(hit.kind.as_str()).or_default() += hit.count;
+        }
+    };
+    parts.iter().for_each(|part| scan(part));
+    if parts.len() > 1 {
+        scan(&seams(parts));
+    }
 }
 
 /// Bytes at each end of a part that are read together with its neighbours; longer than any secret that a

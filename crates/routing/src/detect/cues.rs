@@ -160,7 +160,7 @@ const CONTEXT_WORDS: &[(&[&str], Context)] = &[
             "téléphone", "handy", "whatsapp", "hotline", "dial ", "call me", "call us", "call him",
             "call her", "call them", "text me", "ring me", "sms", "answering at", "reach me", "reach us",
             "reach him", "reach her", "reached at", "contact number", "messages to", "my number",
-            "calls from", "calls to", "voicemail", "pager", "contact me", "contact him", "contact her",
+            "calls from", "calls to", "voicemail", "pager", "my registered", "contact me", "contact him", "contact her",
         ],
         Context::Phone,
     ),

@@ -1,17 +1,16 @@
 //! Person names, as far as light rules get: titles, introductions, common first names, and surnames by their ending.
 
-use std::collections::HashSet;
-
 use super::cues::{Context, Contexts};
-use super::first_names::{first_names, plain};
 use super::kind::{Kind, Tally};
+use super::name_lists::{NameLists, WordSet, plain};
+use super::spoken_of::spoken_of;
 use super::words::{Gap, Shape, Word};
 
 /// The word lists, built once.
 #[derive(Debug)]
 pub(super) struct Names {
-    first: HashSet<&'static str>,
-    never: HashSet<&'static str>,
+    pub(super) lists: NameLists,
+    never: WordSet,
 }
 
 /// Capitalised words that are no part of a name: function words, days, titles of places and things.
@@ -37,13 +36,28 @@ rule paradox dilemma process system theorem lemma disease syndrome virus cell ac
 american british english french german italian spanish chinese japanese russian indian african european asian
 canadian mexican dutch greek roman jewish christian muslim catholic protestant buddhist islamic latin
 america britain england france germany italy spain china japan russia india africa europe asia canada mexico
+investments investment partners capital holdings ventures solutions systems technologies technology consulting
+services industries motors airlines studios records entertainment media network networks software labs laboratories
+pharmaceuticals insurance financial securities trust enterprises international global stores foods energy
+communications design associates advisors brothers sons award awards conference summit festival marathon championship
+sao san santa santo los las el unter auf im am zum sur les des rio puerto monte mont port fort cape saint mount new york
+solve prove compute calculate implement compare contrast translate summarize summarise rewrite convert create
+generate draft edit correct classify identify discuss analyze analyse evaluate prepare suggest recommend teach tell
+show help ask build code debug refactor optimize optimise run apply define outline review critique paraphrase
+simplify expand shorten extract list rank sort count choose pick select imagine pretend act play compose complete
+continue finish fill replace add remove delete update using via like unlike
+dear hi hello hey thanks regards sincerely yours ok okay uncle aunt captain granny dow
+chile peru brazil argentina colombia venezuela ecuador bolivia cuba haiti panama portugal poland hungary romania
+bulgaria serbia croatia austria switzerland belgium netherlands denmark norway sweden finland iceland ireland scotland
+wales turkey iran iraq egypt kenya nigeria ghana pakistan bangladesh indonesia vietnam thailand korea australia zealand
+emperor empress commissioner senator governor pharaoh sultan chancellor secretary chairman chief director
 scenario statement passage figure table section part chapter appendix vitamin type class grade team box step
 case unit form plan group person player event vs versus etc fig prize award cup league series book novel song film
 ";
 
 impl Names {
     pub(super) fn new() -> Self {
-        Self { first: first_names(), never: NEVER.split_whitespace().collect() }
+        Self { lists: NameLists::new(), never: NEVER.split_whitespace().collect() }
     }
 
     /// Counts names in `words`. A name counts once, however many rules see it.
@@ -51,8 +65,10 @@ impl Names {
         let mut buffer = String::new();
         let mut next = 0;
         while next < words.len() {
-            let end =
-                self.full_name(words, next, &mut buffer).or_else(|| self.addressed(words, next, &mut buffer));
+            let end = self
+                .full_name(words, next, &mut buffer)
+                .or_else(|| self.addressed(words, next, &mut buffer))
+                .or_else(|| spoken_of(text, words, next, self, &mut buffer));
             if end.is_some() {
                 tally.add(Kind::PersonName);
             }
@@ -73,8 +89,6 @@ impl Names {
         if !given.is_capitalised() || given.text.len() < 2 || self.is_never(given, buffer) {
             return None;
         }
-        plain(given.text, buffer);
-        let is_known = self.first.contains(buffer.as_str());
         let initial =
             words.get(first + 1).filter(|word| word.shape == Shape::Initial && word.gap == Gap::Space);
         let last = skip_particles(words, first + 1 + usize::from(initial.is_some()));
@@ -88,10 +102,17 @@ impl Names {
         {
             return None;
         }
-        let is_name = is_known
+        let is_name = self.lists.is_first(given.text, buffer)
             || is_dotted && surname.text.len() > 2
             || given.shape == Shape::Capital
-                && (ends_like_a_surname(surname.text, buffer) || is_foreign(given, surname));
+                && (self.lists.is_surname(surname.text, buffer)
+                    || ends_like_a_surname(surname.text, buffer)
+                    || is_foreign(given, surname));
+        let is_something_else = is_institution(words.get(last + 1))
+            || is_name && self.lists.is_public(given.text, surname.text, buffer);
+        if is_something_else {
+            return None;
+        }
         is_name.then_some(last + 1)
     }
 
@@ -101,8 +122,11 @@ impl Names {
         if name.shape != Shape::Capital || !matches!(next.gap, Gap::Comma | Gap::Apostrophe) {
             return None;
         }
-        plain(name.text, buffer);
-        if !self.first.contains(buffer.as_str()) {
+        let is_asked = name.opens_line() && next.gap == Gap::Comma && is_asked(words, first + 1);
+        if is_asked && !self.is_opener(name, buffer) {
+            return Some(first + 2);
+        }
+        if !self.lists.is_first(name.text, buffer) {
             return None;
         }
         let is_spoken_to = name.opens_line() && next.gap == Gap::Comma && SPOKEN.contains(&next.text);
@@ -135,8 +159,7 @@ impl Names {
         if context == Context::NameFollows && !phrase.starts_with("name") && !phrase.contains("your") {
             return name.shape != Shape::Number && !self.is_never(name, buffer);
         }
-        plain(name.text, buffer);
-        let is_known = name.is_capitalised() && self.first.contains(buffer.as_str());
+        let is_known = name.is_capitalised() && self.lists.is_first(name.text, buffer);
         let speaks_of_a_person =
             context == Context::NameFollows || matches!(phrase.as_str(), "i'm" | "i am" | "this is");
         is_known || speaks_of_a_person && self.is_two_capitals(words, index, buffer)
@@ -150,12 +173,33 @@ impl Names {
             && !self.is_never(second, buffer)
     }
 
-    fn is_never(&self, word: &Word<'_>, buffer: &mut String) -> bool {
-        buffer.clear();
-        buffer.extend(word.text.chars().flat_map(char::to_lowercase));
+    /// Whether `word` opens sentences that ask for something without being a name.
+    fn is_opener(&self, word: &Word<'_>, buffer: &mut String) -> bool {
+        word.text.len() < 3 || word.text.ends_with("ly") || self.is_never(word, buffer) || {
+            plain(word.text, buffer);
+            OPENERS.contains(&buffer.as_str())
+        }
+    }
+
+    pub(super) fn is_never(&self, word: &Word<'_>, buffer: &mut String) -> bool {
+        plain(word.text, buffer);
         self.never.contains(buffer.as_str())
     }
 }
+
+/// Whether the word behind a name makes it the name of a house or a prize.
+fn is_institution(behind: Option<&Word<'_>>) -> bool {
+    behind.is_some_and(|word| {
+        word.shape == Shape::Capital && word.gap == Gap::Space && INSTITUTIONS.contains(&word.text)
+    })
+}
+
+#[rustfmt::skip]
+const INSTITUTIONS: [&str; 26] = [
+    "Foundation", "Institute", "Institution", "University", "College", "School", "Academy", "Library",
+    "Museum", "Gallery", "Hospital", "Airport", "Stadium", "Arena", "Bridge", "Tower", "Theatre", "Theater",
+    "Prize", "Award", "Awards", "Medal", "Cup", "Orchestra", "Centre", "Center",
+];
 
 /// Titles that a surname follows.
 #[rustfmt::skip]
@@ -172,6 +216,25 @@ const MAX_GAP_BYTES: usize = 4;
 const SPOKEN: [&str; 16] = [
     "can", "could", "please", "will", "would", "thanks", "thank", "I", "you", "we", "are", "did", "do",
     "have", "when", "what",
+];
+
+/// Whether a request to somebody starts at `next`: `can you`, `could I please`.
+fn is_asked(words: &[Word<'_>], next: usize) -> bool {
+    let Some([modal, who, ..]) = words.get(next..) else { return false };
+    let is_modal = matches!(modal.text, "can" | "could" | "would" | "will" | "may");
+    is_modal && who.gap == Gap::Space && matches!(who.text, "you" | "I" | "we")
+}
+
+/// Words that open a request and are no name, beside those that are never part of one and those in `-ly`.
+#[rustfmt::skip]
+const OPENERS: [&str; 66] = [
+    "sure", "sorry", "great", "well", "so", "now", "again", "right", "alright", "cool", "perfect", "anyway",
+    "besides", "moreover", "furthermore", "instead", "afterwards", "afterward", "meanwhile", "perhaps",
+    "maybe", "today", "tomorrow", "yesterday", "tonight", "further", "otherwise", "nevertheless",
+    "nonetheless", "still", "yet", "once", "lastly", "sometimes", "often", "usually", "everyone",
+    "everybody", "guys", "folks", "friends", "team", "assistant", "chatgpt", "gpt", "claude", "gemini",
+    "copilot", "llama", "bot", "alexa", "siri", "computer", "robot", "mom", "mum", "dad", "mother", "father",
+    "sir", "buddy", "man", "dude", "bro", "hmm", "cortana",
 ];
 
 /// What belongs to a person and to a record about one.

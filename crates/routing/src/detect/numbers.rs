@@ -155,7 +155,7 @@ fn ipv4(groups: &Groups<'_>, first: usize, _: &Contexts) -> Found {
     let is_linked = list[1..].iter().all(|group| group.link == Link::Dot);
     let is_longer = groups.link(first) == Link::Dot || groups.link(first + 4) == Link::Dot;
     let place = groups.place(&(first..first + 4));
-    if !is_linked || is_longer || !groups.stands_alone(&place) {
+    if !is_linked || is_longer || !groups.stands_alone(&place) || follows_version(groups, place.start) {
         return None;
     }
     let mut numbers = [0_u8; 4];
@@ -165,6 +165,17 @@ fn ipv4(groups: &Groups<'_>, first: usize, _: &Contexts) -> Found {
         *number = text.parse().ok().filter(|_| !has_leading_zero)?;
     }
     is_host_ipv4(numbers).then_some((Kind::IpAddress, first + 4))
+}
+
+/// Whether `version` or the like stands right before `place`. Windows and .NET count their versions by four numbers.
+fn follows_version(groups: &Groups<'_>, place: usize) -> bool {
+    // One space, and no line end: what stands on an earlier line says nothing of this number.
+    let before = &groups.bytes[..place];
+    let before = before.strip_suffix(b" ").unwrap_or(before);
+    ["version", "release", "build", "firmware"].iter().any(|word| {
+        let start = before.len().checked_sub(word.len());
+        start.is_some_and(|start| before[start..].eq_ignore_ascii_case(word.as_bytes()))
+    })
 }
 
 /// `123-45-6789`; with spaces or in one run only beside the words.

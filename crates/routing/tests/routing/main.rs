@@ -4,5 +4,6 @@
 
 mod properties;
 mod rules;
+mod screen_data;
 mod spending;
 mod support;
