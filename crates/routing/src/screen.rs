@@ -22,6 +22,7 @@
 //! ```
 
 use trilane_protocol::decision::{Finding, FindingSource, ScreenReport};
+use trilane_protocol::validator::Validator;
 use trilane_protocol::{Sensitivity, Work};
 
 use crate::detect::Detectors;
@@ -153,7 +154,7 @@ fn spelling(tag: &str) -> String {
     folded.split(is_separator).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
-/// Everything that a cloud lane would be shown: the conversation, but also stop texts, schema, tags and
+/// Everything that a cloud lane would be shown: the conversation, but also stop texts, schemas, validators, tags and
 /// metadata, which are as good a hiding place for a secret. Where parts of a kind meet is read once more, since a
 /// secret cut in two is still there.
 fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
@@ -173,6 +174,10 @@ fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
         }
     }
     work.generation.json_schema.iter().for_each(|schema| scan(&texts_of(schema)));
+    work.validate.iter().for_each(|validator| match validator {
+        Validator::JsonSchema(schema) => scan(&texts_of(schema)),
+        Validator::Regex(text) | Validator::Contains(text) | Validator::Command(text) => scan(text),
+    });
     work.metadata.iter().for_each(|(key, value)| scan(&format!("{key}: {}", texts_of(value))));
     let finding = |(kind, count): (&str, u32)| Finding {
         source: FindingSource::Detector,

@@ -65,6 +65,8 @@ impl Runner for Scripted {
             finish: Finish::Stop,
             cost_usd: self.usd_per_answer,
             first_token: Some(Duration::from_millis(1)),
+            mean_logprob: None,
+            refused: false,
         })
     }
 }
