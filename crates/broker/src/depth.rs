@@ -8,7 +8,7 @@ use trilane_protocol::task::Priority;
 use trilane_protocol::{LaneName, Zone};
 
 use crate::connect::Broker;
-use crate::topology::{consumer_of, stream_of};
+use crate::topology::{LANE_LOCAL, consumer_of, shadow_consumer_of, stream_of};
 
 /// One lane's queue, all priorities together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +61,18 @@ impl Broker {
         Ok(depth)
     }
 
+    /// Shadows on a local lane, those that run included. They are no tasks, and no part of its [`Depth`].
+    ///
+    /// # Errors
+    /// [`DepthError`] where the server does not say.
+    pub async fn shadows_on(&self, lane: &LaneName) -> Result<u64, DepthError> {
+        let consumer: Result<Consumer<pull::Config>, _> =
+            self.context().get_consumer_from_stream(shadow_consumer_of(lane), LANE_LOCAL).await;
+        let consumer = consumer.map_err(|error| failed(lane, error))?;
+        let info = consumer.cached_info();
+        Ok(info.num_pending + info.num_ack_pending as u64)
+    }
+
     /// Bounds the tasks of each priority of a lane that workers may have in hand. A pause stays.
     ///
     /// # Errors
@@ -90,8 +102,8 @@ impl Broker {
         let until = time_of(until).map_err(|error| failed(lane, error))?;
         let stream =
             self.context().get_stream_no_info(stream_of(zone)).await.map_err(|error| failed(lane, error))?;
-        for priority in Priority::ALL {
-            let paused = stream.pause_consumer(&consumer_of(lane, priority), until).await;
+        for consumer in consumers_of(lane, zone) {
+            let paused = stream.pause_consumer(&consumer, until).await;
             paused.map_err(|error| failed(lane, error))?;
         }
         Ok(())
@@ -104,12 +116,18 @@ impl Broker {
     pub async fn resume(&self, lane: &LaneName, zone: Zone) -> Result<(), DepthError> {
         let stream =
             self.context().get_stream_no_info(stream_of(zone)).await.map_err(|error| failed(lane, error))?;
-        for priority in Priority::ALL {
-            let resumed = stream.resume_consumer(&consumer_of(lane, priority)).await;
+        for consumer in consumers_of(lane, zone) {
+            let resumed = stream.resume_consumer(&consumer).await;
             resumed.map_err(|error| failed(lane, error))?;
         }
         Ok(())
     }
+}
+
+/// Every consumer of a lane, that of its shadows too.
+fn consumers_of(lane: &LaneName, zone: Zone) -> impl Iterator<Item = String> {
+    let shadows = (zone == Zone::Local).then(|| shadow_consumer_of(lane));
+    Priority::ALL.map(|priority| consumer_of(lane, priority)).into_iter().chain(shadows)
 }
 
 fn time_of(at: Timestamp) -> Result<async_nats::datetime::DateTime, String> {

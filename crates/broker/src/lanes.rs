@@ -39,6 +39,9 @@ pub const SEAL: &str = "Trilane-Seal";
 /// How messages between the parts of the fleet are written.
 const INTERNAL: Encoding = Encoding::Msgpack;
 
+/// Room for seal, id and trace, which the server counts too.
+const HEADERS_BYTES: usize = 1_024;
+
 /// What a lane message is sealed with.
 #[derive(Debug)]
 pub struct Sealing {
@@ -65,7 +68,7 @@ impl Broker {
         }
     }
 
-    /// Puts a task on a lane of the local zone.
+    /// Puts a task on a lane of the local zone; a shadow onto its subject of its own.
     ///
     /// # Errors
     /// As [`Broker::put_on_lane`].
@@ -89,6 +92,11 @@ impl Broker {
         traceparent: Option<&str>,
     ) -> Result<Stored, PublishError> {
         self.publish(lane_message(route.message(), Zone::Cloud, sealing, traceparent)).await
+    }
+
+    /// Whether the server would not take what goes onto the lane of this route.
+    pub fn is_too_large(&self, route: &Route) -> bool {
+        INTERNAL.encode(route.message()).len() + HEADERS_BYTES > self.max_payload()
     }
 
     /// Hands a lane message of a zone back to the classifier. `key` says which ending of which task it is, so that a repetition
@@ -130,15 +138,21 @@ pub fn hop_key(work: &Work) -> String {
 
 /// Both ends of the wire check the zone: the types above, and here the decision itself.
 fn lane_message(message: &LaneMessage, zone: Zone, sealing: &Sealing, traceparent: Option<&str>) -> Outgoing {
-    assert!(message.decision.zone == zone, "a route and its decision name the same zone");
-    let lane = &message.decision.lane;
+    let LaneMessage { work, decision } = message;
+    assert!(decision.zone == zone, "a route and its decision name the same zone");
+    assert!(!work.shadow || zone == Zone::Local, "a shadow runs on a local lane");
+    let lane = &decision.lane;
+    let (kind, subject) = match work.shadow {
+        true => ("shadow", subjects::lane_shadow(lane)),
+        false => ("lane", subjects::lane(lane, work.priority)),
+    };
     let payload = INTERNAL.encode(message);
     let seal = sealing.key.seal(lane, &payload, expiry(Timestamp::now(), sealing.valid));
     Outgoing {
-        message_id: Some(format!("lane.{}", hop_key(&message.work))),
+        message_id: Some(format!("{kind}.{}", hop_key(work))),
         traceparent: traceparent.map(str::to_owned),
         headers: vec![(SEAL, seal.to_string())],
-        ..Outgoing::new(subjects::lane(lane, message.work.priority), payload, INTERNAL)
+        ..Outgoing::new(subject, payload, INTERNAL)
     }
 }
 

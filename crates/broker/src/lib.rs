@@ -14,6 +14,7 @@
 //! * [`pull`]: messages for free slots only, by priority
 //! * [`logs`]: one reader for what has happened
 //! * [`results`]: exactly one result a task
+//! * [`answers`]: what is kept to learn from: examples, feedback, answers of shadows
 //! * [`browse`]: stored and announced results and partial text, for those who look
 //! * [`dead`]: dead letters
 //! * [`letters`]: what operators do with dead letters
@@ -24,6 +25,7 @@
 //! * [`observe`]: what the monitor looks at beyond that
 //! * [`pipelines`]: what is kept of a pipeline while it runs
 
+pub mod answers;
 pub mod browse;
 pub mod cancel;
 pub mod connect;

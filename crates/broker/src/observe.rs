@@ -9,6 +9,7 @@ use async_nats::jetstream::stream::RawMessageErrorKind;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use trilane_protocol::alert::Alert;
+use trilane_protocol::task::Priority;
 use trilane_protocol::{Encoding, LaneName, Zone, subjects};
 
 use crate::browse::SubscribeError;
@@ -50,6 +51,7 @@ impl Broker {
     }
 
     /// When the oldest task of a lane, waiting or in the hands of a worker, was put on it; `None` where it is empty.
+    /// Shadows are no tasks, and may wait.
     ///
     /// # Errors
     /// [`DepthError`] where the server does not say.
@@ -57,14 +59,19 @@ impl Broker {
         let failed = |error: &dyn std::fmt::Display| DepthError::new(lane.as_str(), error);
         let stream =
             self.context().get_stream_no_info(stream_of(zone)).await.map_err(|error| failed(&error))?;
-        match stream.get_first_raw_message_by_subject(subjects::lane_all(lane), 0).await {
-            Ok(message) => {
-                let at = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos());
-                at.map(Some).map_err(|error| failed(&error))
+        let mut oldest = None;
+        for priority in Priority::ALL {
+            match stream.get_first_raw_message_by_subject(subjects::lane(lane, priority), 0).await {
+                Ok(message) => {
+                    let at = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos());
+                    let at = at.map_err(|error| failed(&error))?;
+                    oldest = Some(oldest.map_or(at, |oldest: Timestamp| oldest.min(at)));
+                }
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {}
+                Err(error) => return Err(failed(&error)),
             }
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(failed(&error)),
         }
+        Ok(oldest)
     }
 
     /// The last word on each alert that is kept.

@@ -1,10 +1,11 @@
 //! Messages for free slots only. A pull asks for no more than there are slots, higher priorities first; what
-//! waits in a client's buffer would burn its lease.
+//! waits in a client's buffer would burn its lease. Spare messages (shadows) come one at a time, where nothing else
+//! waits and a slot is left for what comes next.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{Consumer, pull};
 use futures_util::stream::{BoxStream, SelectAll};
@@ -17,7 +18,7 @@ use crate::connect::Broker;
 use crate::delivery::Delivery;
 use crate::topology::{
     self, ADVISORIES, ALERTS, CANCEL, CANCELS, CLASSIFY, DUE, JANITOR, LATER, NOTIFY, RETURNS, RETURNS_CLOUD,
-    TAKE_BACK, TASKS,
+    SHADOW, SHADOWS, TAKE_BACK, TASKS,
 };
 
 /// How long a pull on an empty queue waits before it is renewed.
@@ -32,6 +33,15 @@ const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Delay before a failed pull is repeated.
 const PULL_RETRY_DELAY: Duration = Duration::from_millis(500);
 
+/// Between two looks for a spare message.
+const SPARE_EVERY: Duration = Duration::from_secs(1);
+
+/// Slots that must be free before a spare message takes one; a process with fewer gives its only one.
+const FREE_FOR_SPARE: usize = 2;
+
+/// Spare messages in hand at once.
+const MAX_SPARE: usize = 1;
+
 /// In one sweep out of this many the lowest priority is asked first, so that it never starves.
 const LOW_FIRST_EVERY: u32 = 8;
 
@@ -42,6 +52,8 @@ pub struct Slotted {
     pub delivery: Delivery,
     /// Its slot.
     pub slot: OwnedSemaphorePermit,
+    /// Held by a spare message: the next one comes when this one is done.
+    pub spare: Option<OwnedSemaphorePermit>,
 }
 
 /// Why nothing can be pulled.
@@ -59,6 +71,8 @@ pub struct PullError {
 #[derive(Debug)]
 pub struct Puller {
     consumers: Vec<Consumer<pull::Config>>,
+    /// Asked only where none of the others has anything.
+    spare: Option<Consumer<pull::Config>>,
 }
 
 impl Broker {
@@ -73,7 +87,15 @@ impl Broker {
         {
             consumers.push(self.consumer(stream, consumer.into()).await?);
         }
-        Ok(Puller { consumers })
+        Ok(Puller { consumers, spare: None })
+    }
+
+    /// What the learner wants to be tried once more, for a classifier.
+    ///
+    /// # Errors
+    /// [`PullError`] where the consumer is not there.
+    pub async fn pull_shadows(&self) -> Result<Puller, PullError> {
+        self.pull_one(SHADOWS, SHADOW).await
     }
 
     /// What producers cancel, for a classifier.
@@ -81,7 +103,7 @@ impl Broker {
     /// # Errors
     /// [`PullError`] where the consumer is not there.
     pub async fn pull_cancels(&self) -> Result<Puller, PullError> {
-        Ok(Puller { consumers: vec![self.consumer(CANCELS, CANCEL.into()).await?] })
+        self.pull_one(CANCELS, CANCEL).await
     }
 
     /// What the server tells of messages that it will not deliver again, for a janitor.
@@ -89,7 +111,7 @@ impl Broker {
     /// # Errors
     /// [`PullError`] where the consumer is not there.
     pub async fn pull_advisories(&self) -> Result<Puller, PullError> {
-        Ok(Puller { consumers: vec![self.consumer(ADVISORIES, JANITOR.into()).await?] })
+        self.pull_one(ADVISORIES, JANITOR).await
     }
 
     /// What monitors say of alerts, for a notifier.
@@ -97,10 +119,10 @@ impl Broker {
     /// # Errors
     /// [`PullError`] where the consumer is not there.
     pub async fn pull_alerts(&self) -> Result<Puller, PullError> {
-        Ok(Puller { consumers: vec![self.consumer(ALERTS, NOTIFY.into()).await?] })
+        self.pull_one(ALERTS, NOTIFY).await
     }
 
-    /// One lane, for a worker.
+    /// One lane, for a worker; where it is local, its shadows too, as spare messages.
     ///
     /// # Errors
     /// [`PullError`] where a consumer is not there.
@@ -110,7 +132,18 @@ impl Broker {
             let consumer = topology::consumer_of(lane, priority);
             consumers.push(self.consumer(topology::stream_of(zone), consumer).await?);
         }
-        Ok(Puller { consumers })
+        let spare = match zone {
+            Zone::Local => {
+                let name = topology::shadow_consumer_of(lane);
+                Some(self.consumer(topology::stream_of(zone), name).await?)
+            }
+            Zone::Cloud => None,
+        };
+        Ok(Puller { consumers, spare })
+    }
+
+    async fn pull_one(&self, stream: &'static str, consumer: &str) -> Result<Puller, PullError> {
+        Ok(Puller { consumers: vec![self.consumer(stream, consumer.into()).await?], spare: None })
     }
 
     async fn consumer(
@@ -137,6 +170,11 @@ impl Puller {
         let pulling = Pulling {
             waiting: vec![false; self.consumers.len()],
             consumers: self.consumers,
+            spare: self.spare,
+            free_for_spare: slots.available_permits().min(FREE_FOR_SPARE),
+            spare_slots: Arc::new(Semaphore::new(MAX_SPARE)),
+            spare_slot: None,
+            spare_asked_at: None,
             slots,
             free: Vec::new(),
             pulls: SelectAll::new(),
@@ -154,12 +192,29 @@ impl Puller {
 
 /// What comes out of a pull: messages, then its end.
 enum Event {
-    Message(Box<Delivery>),
-    Ended { consumer: usize, unused: usize, is_wait: bool, failed: bool },
+    Message(Box<Delivery>, Kind),
+    Ended { consumer: usize, unused: usize, kind: Kind, failed: bool },
+}
+
+/// Why a pull was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It takes what is there, consumer after consumer.
+    Sweep,
+    /// It waits for the first message of one consumer.
+    Wait(Duration),
+    /// It looks for one spare message.
+    Spare,
 }
 
 struct Pulling {
     consumers: Vec<Consumer<pull::Config>>,
+    spare: Option<Consumer<pull::Config>>,
+    free_for_spare: usize,
+    spare_slots: Arc<Semaphore>,
+    /// Kept for the spare message that is asked for.
+    spare_slot: Option<OwnedSemaphorePermit>,
+    spare_asked_at: Option<Instant>,
     slots: Arc<Semaphore>,
     free: Vec<OwnedSemaphorePermit>,
     pulls: SelectAll<BoxStream<'static, Event>>,
@@ -216,13 +271,28 @@ impl Pulling {
             // One consumer at a time: the next is asked when the pull of this one has ended.
             if let Some(first) = order.first() {
                 let count = self.unreserved();
-                self.pull(*first, count, None, order[1..].to_vec());
+                self.pull(*first, count, Kind::Sweep, order[1..].to_vec());
             }
             return;
         }
         if !self.is_sweeping {
+            self.ask_for_spare();
             self.wait_for_more();
         }
+    }
+
+    /// A sweep has just found nothing, so nothing else waits.
+    fn ask_for_spare(&mut self) {
+        let Some(spare) = &self.spare else { return };
+        let is_due = self.spare_asked_at.is_none_or(|asked_at| asked_at.elapsed() >= SPARE_EVERY);
+        if !is_due || self.free.len() < self.free_for_spare || self.spare_slot.is_some() {
+            return;
+        }
+        let Ok(slot) = self.spare_slots.clone().try_acquire_owned() else { return };
+        self.spare_slot = Some(slot);
+        self.spare_asked_at = Some(Instant::now());
+        self.reserved += 1;
+        self.pulls.push(pull_stream(vec![spare.clone()], 0, 1, Kind::Spare, Vec::new()).boxed());
     }
 
     /// Most urgent first, and now and then the other way round.
@@ -246,36 +316,42 @@ impl Pulling {
             self.next_waiting = (consumer + 1) % count;
             if !self.waiting[consumer] {
                 self.waiting[consumer] = true;
-                self.pull(consumer, 1, Some(wait), Vec::new());
+                self.pull(consumer, 1, Kind::Wait(wait), Vec::new());
             }
         }
     }
 
-    fn pull(&mut self, consumer: usize, count: usize, wait: Option<Duration>, rest: Vec<usize>) {
+    fn pull(&mut self, consumer: usize, count: usize, kind: Kind, rest: Vec<usize>) {
         self.reserved += count;
-        let stream = pull_stream(self.consumers.clone(), consumer, count, wait, rest);
+        let stream = pull_stream(self.consumers.clone(), consumer, count, kind, rest);
         self.pulls.push(stream.boxed());
     }
 
     async fn handle(&mut self, event: Event) {
         match event {
-            Event::Message(delivery) => {
+            Event::Message(delivery, kind) => {
                 self.reserved -= 1;
-                self.is_sweep_due = true;
+                let spare = match kind {
+                    Kind::Spare => self.spare_slot.take(),
+                    Kind::Sweep | Kind::Wait(_) => {
+                        self.is_sweep_due = true;
+                        None
+                    }
+                };
                 let Some(slot) = self.free.pop() else {
                     tracing::error!("a message came without a slot for it; it goes back");
                     return delivery.hand_back().await;
                 };
-                if let Err(unread) = self.sender.send(Slotted { delivery: *delivery, slot }).await {
+                if let Err(unread) = self.sender.send(Slotted { delivery: *delivery, slot, spare }).await {
                     unread.0.delivery.hand_back().await;
                 }
             }
-            Event::Ended { consumer, unused, is_wait, failed } => {
+            Event::Ended { consumer, unused, kind, failed } => {
                 self.reserved -= unused;
-                if is_wait {
-                    self.waiting[consumer] = false;
-                } else {
-                    self.is_sweeping = false;
+                match kind {
+                    Kind::Sweep => self.is_sweeping = false,
+                    Kind::Wait(_) => self.waiting[consumer] = false,
+                    Kind::Spare => self.spare_slot = None,
                 }
                 if failed {
                     tokio::time::sleep(PULL_RETRY_DELAY).await;
@@ -289,20 +365,20 @@ impl Pulling {
     async fn hand_back_the_rest(mut self) {
         self.slots.close();
         while let Some(event) = self.pulls.next().await {
-            if let Event::Message(delivery) = event {
+            if let Event::Message(delivery, _) = event {
                 delivery.hand_back().await;
             }
         }
     }
 }
 
-/// One pull. Without `wait` it takes what is there and then asks the `rest` of the consumers for what is
-/// still missing; with it, it takes the first message that comes.
+/// One pull. One that does not wait takes what is there and then asks the `rest` of the consumers for what is
+/// still missing; one that does takes the first message that comes.
 fn pull_stream(
     consumers: Vec<Consumer<pull::Config>>,
     consumer: usize,
     count: usize,
-    wait: Option<Duration>,
+    kind: Kind,
     rest: Vec<usize>,
 ) -> impl Stream<Item = Event> + Send {
     async_stream(move |sender| async move {
@@ -312,14 +388,14 @@ fn pull_stream(
             if unused == 0 {
                 break;
             }
-            let (taken, failure) = one_pull(&consumers[index], unused, wait, &sender).await;
+            let (taken, failure) = one_pull(&consumers[index], unused, kind, &sender).await;
             unused -= taken;
             if let Some(reason) = failure {
                 tracing::warn!(reason, "a pull failed; trying again");
                 failed = true;
             }
         }
-        let ended = Event::Ended { consumer, unused, is_wait: wait.is_some(), failed };
+        let ended = Event::Ended { consumer, unused, kind, failed };
         let _ = sender.send(ended).await;
     })
 }
@@ -328,9 +404,13 @@ fn pull_stream(
 async fn one_pull(
     consumer: &Consumer<pull::Config>,
     count: usize,
-    wait: Option<Duration>,
+    kind: Kind,
     sender: &mpsc::Sender<Event>,
 ) -> (usize, Option<String>) {
+    let wait = match kind {
+        Kind::Wait(wait) => Some(wait),
+        Kind::Sweep | Kind::Spare => None,
+    };
     let request = consumer.fetch().max_messages(count);
     let request = match wait {
         Some(wait) => request.expires(wait),
@@ -350,7 +430,7 @@ async fn one_pull(
         };
         let Some(delivery) = delivery else { continue };
         taken += 1;
-        if sender.send(Event::Message(Box::new(delivery))).await.is_err() {
+        if sender.send(Event::Message(Box::new(delivery), kind)).await.is_err() {
             break;
         }
     }

@@ -17,7 +17,7 @@ use crate::shared::Shared;
 impl Shared {
     /// Takes cancellations until the channel closes.
     pub(crate) async fn take_cancels(&self, mut messages: mpsc::Receiver<Slotted>) {
-        while let Some(Slotted { delivery, slot }) = messages.recv().await {
+        while let Some(Slotted { delivery, slot, .. }) = messages.recv().await {
             let span = delivery.span();
             self.take_cancel(&delivery).instrument(span).await;
             drop(slot);

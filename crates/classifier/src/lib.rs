@@ -7,18 +7,22 @@
 //! * [`fleet`]: the state of the lanes, watched; with `room`, how many tasks their workers may have in hand
 //! * `read`: from a message to work
 //! * `take_back`: what workers hand back
-//! * `relay`: from work to its lane
+//! * `relay`: from work to its lane; `improve`: one lane up with an answer that is not good enough
+//! * `examples`: what is kept to learn from; `shadow`: finished tasks once more on a local lane
 //! * `log`: the routing log, written before anything is on a lane
 //! * `refuse`: what becomes of a task that goes nowhere
 //! * `cancel`: what producers no longer want
 
 mod cancel;
+mod examples;
 pub mod fleet;
+mod improve;
 mod log;
 mod read;
 mod refuse;
 mod relay;
 mod room;
+mod shadow;
 mod shared;
 mod take_back;
 
@@ -38,8 +42,10 @@ use trilane_service::metrics::labels::Version;
 use trilane_service::start::Started;
 use trilane_trust::{Keys, KeysError};
 
+use crate::examples::Examples;
 use crate::fleet::FleetWatch;
 use crate::log::RouteLog;
+use crate::shadow::InHand;
 use crate::shared::Shared;
 
 /// Why a classifier cannot begin.
@@ -65,6 +71,9 @@ pub enum ClassifierError {
 /// Cancellations in hand at once.
 const CANCEL_WINDOW: usize = 16;
 
+/// Shadows in hand at once.
+const SHADOW_WINDOW: usize = 1;
+
 /// Classifies until shutdown has begun, then finishes what is in hand.
 ///
 /// # Errors
@@ -75,6 +84,7 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
     let (seal_key, trusted) = (keys.seal_key()?, keys.trusted(&Role::Classifier)?);
     let broker = Broker::connect(&config, Role::Classifier, &name).await?;
     let (puller, cancels) = (broker.pull_intake().await?, broker.pull_cancels().await?);
+    let shadows = broker.pull_shadows().await?;
     let pipelines = broker.pipelines().await?;
     let fleet = FleetWatch::start(&broker, &config, &started.shutdown).await?;
     let slots = Arc::new(Semaphore::new(config.classifier.window));
@@ -93,11 +103,18 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
         name,
         trusted,
         log,
+        examples: Examples::new(broker.clone()),
+        in_hand: InHand::default(),
     });
     let cancels = cancels.start(Arc::new(Semaphore::new(CANCEL_WINDOW)), started.shutdown.begun());
     let cancelling = tokio::spawn({
         let shared = Arc::clone(&shared);
         async move { shared.take_cancels(cancels).await }
+    });
+    let shadows = shadows.start(Arc::new(Semaphore::new(SHADOW_WINDOW)), started.shutdown.begun());
+    let shadowing = tokio::spawn({
+        let shared = Arc::clone(&shared);
+        async move { shared.take_shadows(shadows).await }
     });
     POLICY_INFO.set(1.0, Version::of(&shared.config.policy.version));
     let mut messages = puller.start(slots, started.shutdown.begun());
@@ -105,8 +122,10 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
     started.readiness.set(true);
     while let Some(slotted) = messages.recv().await {
         let shared = Arc::clone(&shared);
+        let in_hand = shared.in_hand.one_more();
         tasks.spawn(async move {
             shared.relay(&slotted.delivery).await;
+            drop(in_hand);
             drop(slotted.slot);
         });
         while tasks.try_join_next().is_some() {}
@@ -115,6 +134,8 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
     finish(tasks, grace).await;
     // It ends by itself once what was on its way is handed back.
     let _ = tokio::time::timeout(grace, cancelling).await;
+    let _ = tokio::time::timeout(grace, shadowing).await;
+    let _ = tokio::time::timeout(grace, shared.examples.finish()).await;
     broker.flush().await;
     tracing::info!("drained");
     Ok(())

@@ -5,11 +5,12 @@ use trilane_broker::Delivery;
 use trilane_broker::pipelines::Known;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::{Ending, LaneMessage, MAX_HOPS, RerouteCause, Return, Spent};
-use trilane_protocol::{AgentName, Encoding, Task, TaskId, TaskResult, Work, subjects};
+use trilane_protocol::{AgentName, Encoding, Task, TaskId, TaskResult, Work, Zone, subjects};
 use trilane_routing::intake::{self, Origin};
 use trilane_routing::pipeline::Pipeline;
 use trilane_routing::registry::Agent;
 use trilane_routing::route::Returned;
+use trilane_routing::validate;
 
 use crate::shared::Shared;
 use crate::take_back::{self, Forged};
@@ -30,6 +31,16 @@ pub(crate) struct Incoming<'a> {
     pub(crate) has_own_id: bool,
     /// When it may first be put on a lane.
     pub(crate) not_before: Option<Timestamp>,
+    /// The answer that stands where no stronger lane may take the work.
+    pub(crate) stands: Option<Box<Stands>>,
+}
+
+/// An answer that was not good enough.
+pub(crate) struct Stands {
+    /// The result as it stands.
+    pub(crate) result: TaskResult,
+    /// The work that it is the answer to.
+    pub(crate) done: Work,
 }
 
 /// A pipeline, and which revision of its record that is; none where it has no record yet.
@@ -106,9 +117,18 @@ impl Shared {
         }
         let read = self.read_return(delivery, &agent, Timestamp::now());
         let (mut returned, message) = read.map_err(|forged| ReadError::Forged(Box::new(forged)))?;
+        // Its task has its result; nothing that a worker says of a shadow is one.
+        if message.work.shadow {
+            tracing::warn!("a shadow was handed back; it is dropped");
+            return Err(ReadError::Repeated);
+        }
         let ending =
             std::mem::replace(&mut returned.ending, Ending::Refused { error: TaskError::new("", "") });
         let (result, is_dead) = match ending {
+            Ending::Reroute { spent, cause: RerouteCause::Improve { result, reason } } => {
+                let incoming = self.to_be_improved(delivery, message, spent, *result, reason).await?;
+                return Ok(Read::Incoming(Box::new(incoming)));
+            }
             Ending::Reroute { spent, cause } => {
                 let incoming = self.rerouted(delivery, message, spent, cause).await?;
                 return Ok(Read::Incoming(Box::new(incoming)));
@@ -139,18 +159,27 @@ impl Shared {
         };
         let (registry, policy) = (&self.config.registry, &self.config.policy);
         let base = intake::intake(&task, &origin, registry, policy, &self.config.limits).map_err(fail)?;
+        validate::check(&task, agent, &self.config.validators).map_err(fail)?;
         let has_own_id = task.id.is_some() || origin.message_id.is_some();
         let entry = intake::agent_entry(agent, registry, policy).map_err(fail)?;
         let not_before =
             intake::not_before(&task, base.deadline, &origin, &self.config.limits).map_err(fail)?;
         if task.steps.is_empty() {
             let (returned, pipeline) = (None, None);
-            return Ok(Incoming { work: base, agent: entry, returned, pipeline, has_own_id, not_before });
+            return Ok(Incoming {
+                work: base,
+                agent: entry,
+                returned,
+                pipeline,
+                has_own_id,
+                not_before,
+                stands: None,
+            });
         }
         let pipeline = Pipeline::new(task, base);
         let (work, entry) = pipeline.next_work(0, Spent::default(), registry, policy).map_err(fail)?;
         let pipeline = Some(Recorded { pipeline, revision: None });
-        Ok(Incoming { work, agent: entry, returned: None, pipeline, has_own_id, not_before })
+        Ok(Incoming { work, agent: entry, returned: None, pipeline, has_own_id, not_before, stands: None })
     }
 
     async fn rerouted(
@@ -181,10 +210,55 @@ impl Shared {
             Some(_) | None => None,
         };
         let returned = Some(returned);
-        Ok(Incoming { work, agent: entry, returned, pipeline, has_own_id: false, not_before: None })
+        let (has_own_id, not_before, stands) = (false, None, None);
+        Ok(Incoming { work, agent: entry, returned, pipeline, has_own_id, not_before, stands })
     }
 
-    async fn next_step(
+    /// Work whose answer was not good enough, with what stands of it. A worker may wish for more than it is given: cloud
+    /// lanes hand nothing back for this, and nothing goes up twice; then the answer stands at once.
+    async fn to_be_improved(
+        &self,
+        delivery: &Delivery,
+        message: LaneMessage,
+        spent: Spent,
+        result: TaskResult,
+        reason: String,
+    ) -> Result<Incoming<'_>, ReadError> {
+        let LaneMessage { work, decision } = &message;
+        let agent = intake::agent_entry(&work.agent, &self.config.registry, &self.config.policy);
+        let is_first = work.earlier.is_none() && work.hop < MAX_HOPS;
+        let may_go_up = decision.zone == Zone::Local && is_first && agent.is_ok();
+        let earlier = take_back::earlier_answer(&message, &result, reason.clone());
+        let stands = Stands {
+            done: Work { hop: work.hop.saturating_add(1), spent: spent.clone(), ..work.clone() },
+            result: take_back::bound(result.clone(), message.clone()),
+        };
+        if !may_go_up {
+            tracing::warn!(lane = %decision.lane, "an answer was handed back that may not go up; it stands");
+            return Ok(self.standing(stands));
+        }
+        let cause = RerouteCause::Improve { result: Box::new(result), reason };
+        let mut incoming = self.rerouted(delivery, message, spent, cause).await?;
+        incoming.work.earlier = Some(Box::new(earlier));
+        incoming.stands = Some(Box::new(stands));
+        Ok(incoming)
+    }
+
+    /// What only waits to be stored as it stands.
+    fn standing(&self, stands: Stands) -> Incoming<'_> {
+        Incoming {
+            work: stands.done.clone(),
+            agent: self.config.registry.default_agent(),
+            returned: None,
+            pipeline: None,
+            has_own_id: false,
+            not_before: None,
+            stands: Some(Box::new(stands)),
+        }
+    }
+
+    /// The step after one that is done.
+    pub(crate) async fn next_step(
         &self,
         delivery: &Delivery,
         done: &Work,
@@ -196,7 +270,8 @@ impl Shared {
         let next = kept.pipeline.next_work(done.hop, done.spent.clone(), registry, policy);
         let (work, agent) = next.map_err(|error| gave_back(delivery, done, error))?;
         let pipeline = Some(kept);
-        Ok(Incoming { work, agent, returned: None, pipeline, has_own_id: false, not_before: None })
+        let (returned, has_own_id, not_before, stands) = (None, false, None, None);
+        Ok(Incoming { work, agent, returned, pipeline, has_own_id, not_before, stands })
     }
 
     async fn kept_pipeline(&self, delivery: &Delivery, work: &Work) -> Result<Recorded, ReadError> {

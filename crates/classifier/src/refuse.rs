@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use trilane_broker::Delivery;
 use trilane_broker::publish::PublishError;
 use trilane_broker::results::Reported;
+use trilane_protocol::learning::EarlierAnswer;
 use trilane_protocol::outcome::{TaskError, Timing};
 use trilane_protocol::work::Spent;
 use trilane_protocol::{AgentName, Encoding, Status, TaskId, TaskResult, Work, subjects};
@@ -25,6 +26,7 @@ pub(crate) struct Refusal {
     status: Status,
     error: TaskError,
     task_seq: u64,
+    earlier: Option<Box<EarlierAnswer>>,
 }
 
 impl Refusal {
@@ -40,6 +42,7 @@ impl Refusal {
             status,
             error,
             task_seq: work.task_seq,
+            earlier: work.earlier.clone(),
         }
     }
 
@@ -54,6 +57,7 @@ impl Refusal {
             timing_ms: Timing { queued: u64::try_from(queued).unwrap_or(0), ..Timing::default() },
             attempts: self.spent.attempts,
             metadata: self.metadata.clone(),
+            earlier: self.earlier.clone(),
             ..TaskResult::without_answer(agent, task_id, Some(self.task_seq), self.status, error, now)
         }
     }
@@ -83,6 +87,7 @@ impl Shared {
                     status,
                     error,
                     task_seq,
+                    earlier: None,
                 };
                 self.refuse(delivery, &refusal).await
             }

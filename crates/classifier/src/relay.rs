@@ -8,7 +8,9 @@ use trilane_broker::pipelines::PipelineError;
 use trilane_broker::publish::PublishError;
 use trilane_protocol::decision::{Decision, RouteRecord};
 use trilane_protocol::outcome::TaskError;
+use trilane_protocol::work::{LaneMessage, StepRef};
 use trilane_protocol::{AgentName, LaneName, Sensitivity, Status, TaskId, Work, subjects};
+use trilane_routing::fleet::FleetState;
 use trilane_routing::route::{Parked, Route, Router, Unrouted};
 use trilane_routing::score::ColdStart;
 use trilane_service::metrics::catalogue::{FULL_LANE, PARKED, REDELIVERIES, ROUTED, TASK_COMPLEXITY};
@@ -23,7 +25,7 @@ use crate::shared::Shared;
 const PARKED_LOOK: SignedDuration = SignedDuration::from_hours(1);
 
 /// What became of a message.
-enum Relayed {
+pub(crate) enum Relayed {
     /// On its lane, and logged.
     OnLane,
     /// The same, and it was the last step of its pipeline.
@@ -48,7 +50,7 @@ enum Kept {
 }
 
 /// Why a message stays where it is for now.
-enum NotNow {
+pub(crate) enum NotNow {
     Publish(PublishError),
     Pipeline(String),
     Postponed,
@@ -131,30 +133,30 @@ impl Shared {
                 self.end(delivery, &returned, message, result, is_dead).await?;
                 Ok(Relayed::Ended)
             }
-            Err(ReadError::NotNow(reason)) => Err(NotNow::Pipeline(reason)),
-            Err(ReadError::Repeated) => {
-                tracing::debug!("a step was handed back twice; its pipeline has gone on");
-                Ok(Relayed::Ended)
-            }
-            Err(ReadError::Forged(forged)) => {
-                self.refuse_forged(delivery, *forged).await?;
-                Ok(Relayed::Ended)
-            }
-            Err(ReadError::ReusedId(work)) => {
-                self.refuse_reused_id(delivery, &work).await?;
-                Ok(Relayed::Ended)
-            }
-            Err(ReadError::Unreadable(unreadable)) => {
-                self.refuse_unreadable(delivery, *unreadable).await?;
-                Ok(Relayed::Ended)
-            }
+            Err(error) => self.unread(delivery, error).await,
         }
     }
 
+    /// Ends what could not be read, where that is for good.
+    pub(crate) async fn unread(&self, delivery: &Delivery, error: ReadError) -> Result<Relayed, NotNow> {
+        match error {
+            ReadError::NotNow(reason) => return Err(NotNow::Pipeline(reason)),
+            ReadError::Repeated => {
+                tracing::debug!("a step was handed back twice; its pipeline has gone on");
+            }
+            ReadError::Forged(forged) => self.refuse_forged(delivery, *forged).await?,
+            ReadError::ReusedId(work) => self.refuse_reused_id(delivery, &work).await?,
+            ReadError::Unreadable(unreadable) => self.refuse_unreadable(delivery, *unreadable).await?,
+        }
+        Ok(Relayed::Ended)
+    }
+
     /// Whether the work is still wanted, and wanted now.
-    async fn admit(&self, delivery: &Delivery, incoming: Incoming<'_>) -> Result<Relayed, NotNow> {
+    async fn admit(&self, delivery: &Delivery, mut incoming: Incoming<'_>) -> Result<Relayed, NotNow> {
         let now = Timestamp::now();
-        if incoming.work.deadline.is_some_and(|deadline| deadline <= now) {
+        let is_late = incoming.work.deadline.is_some_and(|deadline| deadline <= now);
+        // An answer that came in time is not lost while it is looked at.
+        if is_late && incoming.stands.is_none() {
             let error = TaskError::new(
                 "deadline_passed",
                 "the deadline had passed when the task was to be put on a lane",
@@ -173,6 +175,9 @@ impl Shared {
                 self.refuse_reused_id(delivery, &incoming.work).await?;
                 return Ok(Relayed::Ended);
             }
+        }
+        if let Some(stands) = incoming.stands.take() {
+            return self.improve(delivery, incoming, *stands, now).await;
         }
         match incoming.not_before {
             Some(due) if due > now => self.postpone(delivery, due).await,
@@ -198,7 +203,7 @@ impl Shared {
         self.postpone(delivery, deadline.map_or(next, |deadline| deadline.min(next))).await
     }
 
-    async fn route(
+    pub(crate) async fn route(
         &self,
         delivery: &Delivery,
         incoming: Incoming<'_>,
@@ -206,24 +211,24 @@ impl Shared {
     ) -> Result<Relayed, NotNow> {
         let Incoming { work, agent, returned, pipeline, .. } = incoming;
         let fleet = self.fleet.now();
-        let router = Router {
-            registry: &self.config.registry,
-            policy: &self.config.policy,
-            scorer: &ColdStart,
-            fleet: &fleet,
-        };
-        match router.route(work, agent, returned.as_ref(), now) {
+        let is_first = returned.is_none();
+        match self.router(&fleet).route(work, agent, returned.as_ref(), now) {
             Ok(route) => match self.keep_record(delivery, pipeline, &route).await? {
                 Some(ended) => Ok(ended),
-                None => self.put_on_lane(delivery, &route).await,
+                None => self.put_on_lane(delivery, &route, is_first).await,
             },
             Err(Unrouted::Rejected(rejected)) => self.reject(delivery, &rejected.work, rejected.error).await,
             Err(Unrouted::Parked(parked)) => self.park(delivery, &parked, now).await,
         }
     }
 
+    /// What decisions rest on now.
+    pub(crate) fn router<'a>(&'a self, fleet: &'a FleetState) -> Router<'a> {
+        Router { registry: &self.config.registry, policy: &self.config.policy, scorer: &ColdStart, fleet }
+    }
+
     /// Keeps the record of a pipeline, where the work is one; says how the task ends where that cannot be.
-    async fn keep_record(
+    pub(crate) async fn keep_record(
         &self,
         delivery: &Delivery,
         pipeline: Option<Recorded>,
@@ -244,15 +249,24 @@ impl Shared {
         }
     }
 
-    /// Logs the decision, then puts the task on its lane: nothing is ever on a lane without a record.
-    async fn put_on_lane(&self, delivery: &Delivery, route: &Route) -> Result<Relayed, NotNow> {
+    /// Logs the decision, then puts the task on its lane: nothing is ever on a lane without a record. On its first lane
+    /// it is kept what can be learned from it.
+    pub(crate) async fn put_on_lane(
+        &self,
+        delivery: &Delivery,
+        route: &Route,
+        is_first: bool,
+    ) -> Result<Relayed, NotNow> {
         let message = route.message();
         let lane = &message.decision.lane;
         // Tried in vain again and again, a task would fill the log.
         if self.fleet.now().is_full(lane, self.config.streams.lane_max_messages) {
             return Err(NotNow::LaneFull(lane.clone()));
         }
-        self.log.append(record(&self.name, route)).await.map_err(NotNow::Log)?;
+        if is_first && message.work.step.as_ref().is_none_or(StepRef::is_last) {
+            self.examples.keep(&message.work, message.decision.screen.sensitivity);
+        }
+        self.log.append(record(&self.name, message)).await.map_err(NotNow::Log)?;
         match self.broker.put_on_lane(route, &self.sealing, delivery.traceparent()).await {
             Err(error @ PublishError::TooLarge { .. }) => {
                 let error = TaskError::new("task_too_large", error.to_string());
@@ -311,8 +325,8 @@ fn full(lane: &LaneName) {
     tracing::debug!(%lane, "a lane is full; the task waits at the intake");
 }
 
-fn record(classifier: &str, route: &Route) -> RouteRecord {
-    let message = route.message();
+/// A decision as the routing log has it.
+pub(crate) fn record(classifier: &str, message: &LaneMessage) -> RouteRecord {
     RouteRecord {
         task_id: message.work.task_id.clone(),
         agent: message.work.agent.clone(),

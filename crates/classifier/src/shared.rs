@@ -9,8 +9,10 @@ use trilane_broker::pipelines::Pipelines;
 use trilane_service::Config;
 use trilane_trust::Trusted;
 
+use crate::examples::Examples;
 use crate::fleet::FleetWatch;
 use crate::log::RouteLog;
+use crate::shadow::InHand;
 
 /// Doublings of the delay for a full lane; the configured longest delay ends the growth before.
 const MAX_DOUBLINGS: u64 = 16;
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) trusted: Trusted,
     pub(crate) log: RouteLog,
     pub(crate) cancellations: Cancellations,
+    pub(crate) examples: Examples,
+    pub(crate) in_hand: InHand,
 }
 
 impl Shared {

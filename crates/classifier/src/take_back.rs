@@ -7,9 +7,10 @@ use trilane_broker::dead::Dying;
 use trilane_broker::publish::PublishError;
 use trilane_broker::results::Reported;
 use trilane_protocol::alert::Alert;
+use trilane_protocol::learning::EarlierAnswer;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::{LaneMessage, Return};
-use trilane_protocol::{AgentName, Encoding, LaneName, Status, TaskResult, Work, subjects};
+use trilane_protocol::{AgentName, Encoding, LaneName, Status, TaskResult, Usage, Work, subjects};
 use trilane_service::metrics::catalogue::DEAD_LETTERS;
 use trilane_service::metrics::count_finished;
 use trilane_service::metrics::labels::{Code, Lane};
@@ -131,12 +132,13 @@ pub(crate) fn refused(work: &Work, error: TaskError) -> TaskResult {
         usage: work.spent.usage,
         cost_usd: work.spent.cost_usd,
         attempts: work.spent.attempts,
+        earlier: work.earlier.clone(),
         ..TaskResult::without_answer(agent, task_id, task_seq, Status::Failed, error, Timestamp::now())
     }
 }
 
 /// The result with everything that is not the worker's to say taken from the lane message.
-fn bound(result: TaskResult, message: LaneMessage) -> TaskResult {
+pub(crate) fn bound(result: TaskResult, message: LaneMessage) -> TaskResult {
     let LaneMessage { work, decision } = message;
     TaskResult {
         task_id: work.task_id,
@@ -146,7 +148,28 @@ fn bound(result: TaskResult, message: LaneMessage) -> TaskResult {
         model: Some(decision.model.clone()),
         decision: Some(decision),
         metadata: work.metadata,
+        earlier: work.earlier,
         ..result
+    }
+}
+
+/// What is kept of an answer that was not good enough. What it has used is what was used beyond the hops before it.
+pub(crate) fn earlier_answer(message: &LaneMessage, result: &TaskResult, reason: String) -> EarlierAnswer {
+    let LaneMessage { work, decision } = message;
+    let (all, before) = (result.usage, work.spent.usage);
+    EarlierAnswer {
+        lane: decision.lane.clone(),
+        model: decision.model.clone(),
+        usage: Usage {
+            prompt_tokens: all.prompt_tokens.saturating_sub(before.prompt_tokens),
+            completion_tokens: all.completion_tokens.saturating_sub(before.completion_tokens),
+            cached_tokens: all.cached_tokens.saturating_sub(before.cached_tokens),
+        },
+        cost_usd: (result.cost_usd - work.spent.cost_usd).max(0.0),
+        signs: result.signs.clone().unwrap_or_default(),
+        reason,
+        propensity: decision.propensity,
+        policy_version: decision.policy_version.clone(),
     }
 }
 

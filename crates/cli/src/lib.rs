@@ -4,7 +4,7 @@
 //!
 //! * [`settings`]: where the configuration comes from
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
-//! * [`submit`], [`results`], [`cancel`]: tasks in, answers out, and tasks taken back
+//! * [`submit`], [`results`], [`cancel`], [`feedback`]: tasks in, answers out, tasks taken back, answers judged
 //! * [`lanes`], [`agents`], [`alerts`], [`budget`], [`dashboard`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
@@ -21,6 +21,7 @@ pub mod configuration;
 pub mod dashboard;
 pub mod dead;
 pub mod doctor;
+pub mod feedback;
 pub mod keys;
 pub mod lanes;
 mod length;
@@ -65,6 +66,7 @@ enum Verb {
     Submit(Box<submit::SubmitArgs>),
     Results(results::ResultsArgs),
     Cancel(cancel::CancelArgs),
+    Feedback(feedback::FeedbackArgs),
     Lanes(lanes::LanesArgs),
     Agents(agents::AgentsArgs),
     Dashboard(dashboard::DashboardArgs),
@@ -112,6 +114,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Submit(args) => submit::run(*args, &config).await,
         Verb::Results(args) => results::run(args, &config).await,
         Verb::Cancel(args) => cancel::run(args, &config).await,
+        Verb::Feedback(args) => feedback::run(args, &config).await,
         Verb::Lanes(args) => lanes::run(args, &config).await,
         Verb::Agents(args) => agents::run(&args, &config),
         Verb::Dashboard(args) => dashboard::run(&args, &config),

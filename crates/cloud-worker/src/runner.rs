@@ -184,6 +184,8 @@ fn completion(work: &Work, answer: Answer, spent: Usd) -> Completion {
         finish: answer.finish,
         usage: answer.usage,
         first_token: answer.first_token,
+        mean_logprob: answer.mean_logprob,
+        refused: false,
     }
 }
 

@@ -58,6 +58,8 @@ fn completion(answer: Answer) -> Completion {
         usage: answer.usage,
         cost_usd: 0.0,
         first_token: answer.first_token,
+        mean_logprob: answer.mean_logprob,
+        refused: false,
     }
 }
 

@@ -24,6 +24,7 @@ pub mod file_check;
 pub mod gguf;
 pub mod llama;
 pub mod load;
+mod logprob;
 pub mod memory;
 pub mod model;
 pub mod progress;

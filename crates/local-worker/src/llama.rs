@@ -17,7 +17,8 @@ use llama_cpp_2::{
 };
 
 use crate::control::Piece;
-use crate::model::{Entry, Model, ModelError, Sampling, Shape, Token};
+use crate::logprob::logprob;
+use crate::model::{Entry, Model, ModelError, Sampled, Sampling, Shape, Token};
 use crate::sampler::Sampler;
 
 /// llama.cpp has one backend for the whole process, made at the first use.
@@ -299,12 +300,14 @@ impl Model for LlamaEngine<'_> {
         self.context.decode(&mut self.batch).map_err(|error| ModelError::Decode(error.to_string()))
     }
 
-    fn sample(&mut self, sequence: usize) -> Result<Token, ModelError> {
+    fn sample(&mut self, sequence: usize) -> Result<Sampled, ModelError> {
         let vocab = self.model.vocab();
         let state = &mut self.sequences[sequence];
         let row = state.row.take().ok_or(ModelError::Sample("nothing was decoded for this sequence"))?;
         let sampler = state.sampler.as_mut().ok_or(ModelError::Sample("the sequence was not begun"))?;
-        sampler.next(self.context.get_logits_ith(row), |token| vocab.is_eog(LlamaToken(token)))
+        let logits = self.context.get_logits_ith(row);
+        let token = sampler.next(logits, |token| vocab.is_eog(LlamaToken(token)))?;
+        Ok(Sampled { token, logprob: logprob(logits, token) })
     }
 
     fn bytes(&self, token: Token) -> Vec<u8> {

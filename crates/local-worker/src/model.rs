@@ -40,6 +40,15 @@ pub struct Sampling {
     pub grammar: Option<String>,
 }
 
+/// A token that was chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampled {
+    /// The token.
+    pub token: Token,
+    /// Natural logarithm of its probability under the model itself, before temperature, `top_p` and grammar.
+    pub logprob: f32,
+}
+
 /// A loaded model with its context. Used by one thread.
 pub trait Model {
     /// The bounds that it was given.
@@ -61,7 +70,7 @@ pub trait Model {
     ///
     /// # Errors
     /// [`ModelError::Sample`] where no token is left to choose from.
-    fn sample(&mut self, sequence: usize) -> Result<Token, ModelError>;
+    fn sample(&mut self, sequence: usize) -> Result<Sampled, ModelError>;
 
     /// The bytes of a token; not always whole characters, and none for control tokens.
     fn bytes(&self, token: Token) -> Vec<u8>;

@@ -94,6 +94,8 @@ impl Runner for LlamaRunner {
             usage: answer.usage,
             cost_usd: 0.0,
             first_token: answer.first_token_at.map(|at| at.saturating_duration_since(started)),
+            mean_logprob: answer.mean_logprob,
+            refused: false,
         })
     }
 }

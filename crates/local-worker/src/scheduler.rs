@@ -15,7 +15,7 @@ use trilane_service::metrics::catalogue::{BATCH_SEQUENCES, DECODE_TOKENS, PREFIL
 use trilane_worker::partials::PartialSender;
 
 use crate::answer::AnswerText;
-use crate::model::{Entry, Model, ModelError, Sampling, Shape, Token};
+use crate::model::{Entry, Model, ModelError, Sampled, Sampling, Shape, Token};
 
 /// Tokens that a sequence must share with a prompt to be chosen for it. Fewer are read again faster than a
 /// sequence far from the others is decoded.
@@ -54,6 +54,8 @@ pub struct Answer {
     pub usage: Usage,
     /// When the first token was there.
     pub first_token_at: Option<Instant>,
+    /// Mean natural logarithm of the probability of each token that was chosen, the one that ends the answer included.
+    pub mean_logprob: Option<f64>,
 }
 
 /// How a task ended without an answer.
@@ -108,7 +110,29 @@ struct Running {
     text: AnswerText,
     usage: Usage,
     first_token_at: Option<Instant>,
+    logprobs: Mean,
     admitted_at: u64,
+}
+
+/// The mean of numbers that come one by one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    sum: f64,
+    count: u32,
+}
+
+impl Mean {
+    fn add(&mut self, number: f32) {
+        // A model whose numbers overflowed says nothing.
+        if number.is_finite() {
+            self.sum += f64::from(number);
+            self.count += 1;
+        }
+    }
+
+    fn value(self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / f64::from(self.count))
+    }
 }
 
 impl Running {
@@ -209,6 +233,7 @@ impl<M: Model> Scheduler<M> {
                 completion_tokens: 0,
             },
             first_token_at: None,
+            logprobs: Mean::default(),
             admitted_at: self.clock,
             job,
         });
@@ -268,12 +293,13 @@ impl<M: Model> Scheduler<M> {
         }
     }
 
-    fn take_token(&mut self, sequence: usize, next: Result<Token, ModelError>) {
+    fn take_token(&mut self, sequence: usize, next: Result<Sampled, ModelError>) {
         let Some(mut running) = self.slots[sequence].task.take() else { return };
-        let token = match next {
-            Ok(token) => token,
+        let Sampled { token, logprob } = match next {
+            Ok(sampled) => sampled,
             Err(error) => return answer(running.job.reply, Err(error.into())),
         };
+        running.logprobs.add(logprob);
         running.first_token_at.get_or_insert_with(Instant::now);
         if self.model.ends_answer(token) {
             return finish(running, Finish::Stop);
@@ -308,8 +334,9 @@ impl<M: Model> Scheduler<M> {
 fn finish(mut running: Running, finish: Finish) {
     running.text.finish();
     running.job.partials.send(running.text.take_new());
-    let Running { text, usage, first_token_at, job, .. } = running;
-    answer(job.reply, Ok(Answer { text: text.into_text(), finish, usage, first_token_at }));
+    let Running { text, usage, first_token_at, logprobs, job, .. } = running;
+    let mean_logprob = logprobs.value();
+    answer(job.reply, Ok(Answer { text: text.into_text(), finish, usage, first_token_at, mean_logprob }));
 }
 
 /// Nobody may wait any more; then the answer is of no use to anybody.

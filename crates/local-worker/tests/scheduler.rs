@@ -69,6 +69,20 @@ fn text(end: &mut End) -> String {
 }
 
 #[test]
+fn an_answer_says_how_likely_its_tokens_were() {
+    let (mut scheduler, _) = scheduler(2, 8, answers([(0, bytes("abc")), (1, bytes("b"))]));
+    let ends = [(0, 10), (1, 10), (0, 2)].map(|(number, most)| job(prompt(number, 4), most));
+    let mut means = Vec::new();
+    for (job, mut end) in ends {
+        scheduler.admit(job);
+        run_to_end(&mut scheduler);
+        means.push(end.try_recv().unwrap().unwrap().mean_logprob);
+    }
+    // The tokens have 0, -1, -2 and so on; the one that ends an answer counts.
+    assert_eq!(means, [Some(-1.5), Some(-0.5), Some(-0.5)]);
+}
+
+#[test]
 fn a_task_joins_while_others_run_and_leaves_before_them() {
     let (mut scheduler, seen) = scheduler(2, 8, answers([(0, bytes(&"a".repeat(50))), (1, bytes("b"))]));
     let (long, mut long_end) = job(prompt(0, 4), 50);

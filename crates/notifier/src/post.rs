@@ -32,7 +32,7 @@ pub(crate) async fn keep_posting(
     shutdown: &Shutdown,
 ) {
     let mut posting = JoinSet::new();
-    while let Some(Slotted { delivery, slot }) = messages.recv().await {
+    while let Some(Slotted { delivery, slot, .. }) = messages.recv().await {
         while posting.try_join_next().is_some() {}
         let alert = match Encoding::Json.decode::<Alert>(delivery.payload()) {
             Ok(alert) => alert,

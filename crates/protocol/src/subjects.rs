@@ -154,6 +154,12 @@ pub fn lane_shadow(lane: &LaneName) -> String {
     format!("lane.{lane}.shadow")
 }
 
+/// Whether a shadow lies there, on a lane or where it was asked for: what lies there is no task.
+pub fn is_of_a_shadow(subject: &str) -> bool {
+    let on_lane = subject.strip_prefix("lane.").and_then(|rest| rest.split_once('.'));
+    subject.starts_with("shadow.") || on_lane.is_some_and(|(_, kind)| kind == "shadow")
+}
+
 /// Where the monitor keeps how each of its alerts began and ended.
 pub const ALERTED: &str = "alerted.*.*";
 
@@ -217,5 +223,14 @@ mod tests {
         assert_eq!(lane_of("lane.local-fast.high").unwrap().as_str(), "local-fast");
         assert_eq!(lane_of("lane.local-fast"), None);
         assert_eq!(lane_of("dead.local-fast.high"), None);
+    }
+
+    #[test]
+    fn shadows_are_known_by_where_they_lie() {
+        let lane = LaneName::new("local-fast").unwrap();
+        assert!(is_of_a_shadow(&lane_shadow(&lane)) && is_of_a_shadow("shadow.marketing"));
+        for other in ["lane.shadow.low", "lane.local-fast.low", "shadowed.a.b", "tasks.shadow"] {
+            assert!(!is_of_a_shadow(other), "{other}");
+        }
     }
 }

@@ -22,7 +22,7 @@ pub struct ChatRequest<'a> {
 }
 
 /// An answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The whole text, never empty.
     pub text: String,
@@ -32,6 +32,8 @@ pub struct Answer {
     pub usage: Usage,
     /// From the start of the call to the first text; only known for streams.
     pub first_token: Option<Duration>,
+    /// Mean natural logarithm of the probability of each token, 0 or less, where the server tells without being asked.
+    pub mean_logprob: Option<f64>,
 }
 
 /// Why there is no answer. Messages say what to do; they repeat nothing of the prompt and nothing of the

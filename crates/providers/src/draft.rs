@@ -23,6 +23,8 @@ pub(crate) struct Draft {
     pub(crate) ended: bool,
     /// From the start of the call to the first text.
     pub(crate) first_token: Option<Duration>,
+    /// Log-probabilities of tokens, added up, and how many; none where the server does not tell.
+    pub(crate) logprobs: (f64, u32),
 }
 
 /// Why generation stopped, in the words of neither API.
@@ -71,7 +73,9 @@ impl Draft {
         if self.text.trim().is_empty() {
             return fail(ChatError::transient("empty_answer", "the answer holds no text; it is tried again"));
         }
-        Ok(Answer { text: self.text, finish, usage, first_token: self.first_token })
+        let (sum, count) = self.logprobs;
+        let mean_logprob = (count > 0).then(|| sum / f64::from(count)).filter(|mean| mean.is_finite());
+        Ok(Answer { text: self.text, finish, usage, first_token: self.first_token, mean_logprob })
     }
 
     /// Whether the server has said what it bills.

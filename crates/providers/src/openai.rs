@@ -98,6 +98,20 @@ struct Choice {
     message: Option<Piece>,
     delta: Option<Piece>,
     finish_reason: Option<String>,
+    /// Only read where it is what OpenAI makes of it; other servers have other ideas.
+    #[serde(default)]
+    logprobs: Value,
+}
+
+/// What OpenAI writes for each token.
+#[derive(Deserialize)]
+struct LogProbabilities {
+    content: Vec<LogProbability>,
+}
+
+#[derive(Deserialize)]
+struct LogProbability {
+    logprob: f64,
 }
 
 #[derive(Deserialize)]
@@ -146,6 +160,14 @@ pub(crate) fn read_event(data: &str, draft: &mut Draft) -> Result<(), ChatError>
 
 fn absorb(completion: Completion, draft: &mut Draft) {
     for choice in completion.choices {
+        if let Ok(LogProbabilities { content }) = LogProbabilities::deserialize(&choice.logprobs) {
+            let known = content.iter().filter(|token| token.logprob <= 0.0);
+            let (sum, count) = &mut draft.logprobs;
+            known.for_each(|token| {
+                *sum += token.logprob;
+                *count += 1;
+            });
+        }
         if let Some(piece) = choice.message.or(choice.delta) {
             draft.text.push_str(&piece.content.unwrap_or_default());
             if piece.refusal.is_some_and(|refusal| !refusal.is_empty()) {
@@ -214,6 +236,27 @@ mod tests {
         let other = json!({"model": "gpt", "messages": messages, "max_tokens": 9, "stream": true,
             "stream_options": {"include_usage": true}});
         assert_eq!(written(Wire::OpenAiCompatible, &plain, true).unwrap(), other);
+    }
+
+    #[test]
+    fn log_probabilities_are_read_where_they_come() {
+        let mut draft = Draft::default();
+        let event = |text: &str, logprobs: Value| {
+            json!({"choices": [{"delta": {"content": text}, "finish_reason": "stop", "logprobs": logprobs}]})
+                .to_string()
+        };
+        let pieces = [
+            json!({"content": [{"token": "a", "logprob": -1.0}, {"token": "b", "logprob": -3.0}]}),
+            json!(null),
+        ];
+        for piece in pieces
+            .into_iter()
+            .chain([json!({"content": [{"token": "c", "logprob": -2.0}]}), json!({"tokens": 1})])
+        {
+            read_event(&event("x", piece), &mut draft).unwrap();
+        }
+        read_event("[DONE]", &mut draft).unwrap();
+        assert_eq!(draft.finish(&[]).unwrap().mean_logprob, Some(-2.0));
     }
 
     #[test]

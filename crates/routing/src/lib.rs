@@ -8,6 +8,8 @@
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
 //! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from
 //! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
+//! * [`validate`]: whether an answer is what its producer demands; [`improve`]: one lane up where it is not good enough;
+//!   [`shadow`]: the same task once more on a local lane
 //! * [`fleet`]: the state of the lanes that a decision is held against
 //! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
 
@@ -20,6 +22,7 @@ pub mod detect;
 pub mod example;
 pub mod features;
 pub mod fleet;
+pub mod improve;
 pub mod intake;
 pub mod learn;
 pub mod ledger;
@@ -30,3 +33,5 @@ pub mod registry;
 pub mod route;
 pub mod score;
 pub mod screen;
+pub mod shadow;
+pub mod validate;

@@ -25,6 +25,8 @@ pub struct Policy {
     pub expected_answer_tokens: u32,
     /// What happens when the first choice is not to be had.
     pub adjust: AdjustPolicy,
+    /// Which answers are not good enough.
+    pub improve: ImprovePolicy,
 }
 
 /// What becomes of tasks from agents without an entry in the registry.
@@ -83,4 +85,20 @@ pub enum LocalFallback {
     Park,
     /// Takes the strongest other local lane that has workers and room.
     Spill,
+}
+
+/// Which first answers of local lanes go one lane up. One that does not meet a validator always does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImprovePolicy {
+    /// Whether any does.
+    pub enabled: bool,
+    /// Whether one that refuses does.
+    pub refused: bool,
+    /// Whether one that was cut short at `max_tokens` does.
+    pub truncated: bool,
+    /// Share of an answer, 0 to 1, that may say again what it has said before. 1: all of it.
+    pub max_repetition: f64,
+    /// Least mean natural logarithm of the probability of each token, 0 or less, where the backend tells.
+    pub min_mean_logprob: f64,
 }

@@ -118,7 +118,7 @@ impl CloudRoute {
 }
 
 impl LocalRoute {
-    fn new(work: Work, decision: Decision) -> Self {
+    pub(crate) fn new(work: Work, decision: Decision) -> Self {
         Self(LaneMessage { work, decision })
     }
 

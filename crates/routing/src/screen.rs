@@ -24,6 +24,7 @@
 use std::collections::BTreeMap;
 
 use trilane_protocol::decision::{Finding, FindingSource, ScreenReport};
+use trilane_protocol::validator::Validator;
 use trilane_protocol::{Sensitivity, Work};
 
 use crate::detect::Detectors;
@@ -163,8 +164,9 @@ pub fn detected_in_messages(messages: &[&str], detectors: &Detectors) -> BTreeMa
     hits
 }
 
-/// Everything that a cloud lane would be shown: the conversation, but also stop texts, schema, tags and
-/// metadata, which are as good a hiding place for a secret.
+/// Everything that a cloud lane would be shown: the conversation, but also stop texts, schemas, validators, tags and
+/// metadata, which are as good a hiding place for a secret. Where parts of a kind meet is read once more, since a
+/// secret cut in two is still there.
 fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
     let messages: Vec<&str> = work.messages.iter().map(|message| message.content.as_str()).collect();
     let mut hits = detected_in_messages(&messages, detectors);
@@ -175,6 +177,10 @@ fn detected(work: &Work, detectors: &Detectors) -> Vec<Finding> {
     }
     let mut scan = |text: &str| scan_parts(&[text], detectors, &mut hits);
     work.generation.json_schema.iter().for_each(|schema| scan(&texts_of(schema)));
+    work.validate.iter().for_each(|validator| match validator {
+        Validator::JsonSchema(schema) => scan(&texts_of(schema)),
+        Validator::Regex(text) | Validator::Contains(text) | Validator::Command(text) => scan(text),
+    });
     work.metadata.iter().for_each(|(key, value)| scan(&format!("{key}: {}", texts_of(value))));
     let finding = |(kind, count): (&str, u32)| Finding {
         source: FindingSource::Detector,

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use trilane_protocol::outcome::Finish;
-use trilane_protocol::{Usage, Work};
+use trilane_protocol::{Usage, Work, Zone};
 use trilane_worker::{Assignment, Completion, RunError, RunErrorKind, Runner};
 
 /// Follows the first word of the last message: `fail`, `fail-once`, `panic-once`, `wait`, `too-long`,
-/// `unable`; anything else is answered by its echo. Cheap to clone; clones share what was seen.
+/// `unable`; `weak` is answered by `weak` on local lanes. Anything else is answered by its echo. Cheap to clone; clones
+/// share what was seen.
 #[derive(Debug, Clone, Default)]
 pub struct Scripted {
     seen: Arc<Mutex<Vec<Work>>>,
@@ -57,7 +58,8 @@ impl Runner for Scripted {
             },
             _ => {}
         }
-        let text = format!("echo: {prompt}");
+        let is_weak = prompt.starts_with("weak ") && assignment.decision.zone == Zone::Local;
+        let text = if is_weak { "weak".to_owned() } else { format!("echo: {prompt}") };
         text.split_inclusive(' ').for_each(|piece| assignment.partials.send(piece));
         Ok(Completion {
             usage: Usage { prompt_tokens: 7, completion_tokens: 3, cached_tokens: 0 },
@@ -65,6 +67,8 @@ impl Runner for Scripted {
             finish: Finish::Stop,
             cost_usd: self.usd_per_answer,
             first_token: Some(Duration::from_millis(1)),
+            mean_logprob: None,
+            refused: false,
         })
     }
 }

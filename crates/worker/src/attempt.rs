@@ -28,16 +28,17 @@ enum Stop {
     Cancelled,
 }
 
-/// Runs one attempt to its end, whatever that is.
+/// Runs one attempt to its end: an answer, or how it ended without one. `given_up` fires when another worker is to have
+/// it.
 pub(crate) async fn run<R: Runner>(
     runner: &Arc<R>,
     broker: &Broker,
     message: &LaneMessage,
     deliveries: u32,
-    drained: &CancellationToken,
+    given_up: &CancellationToken,
     cancelled: Watched,
     progress: Progress,
-) -> Outcome {
+) -> Result<Completion, Outcome> {
     let cancel = CancellationToken::new();
     let partials = partials(broker, &message.work, deliveries).with_progress(progress);
     let assignment = Assignment {
@@ -53,7 +54,7 @@ pub(crate) async fn run<R: Runner>(
     let stop = tokio::select! {
         ended = &mut running => return outcome(ended),
         () = until(message.work.deadline) => Stop::Deadline,
-        () = drained.cancelled() => Stop::Drain,
+        () = given_up.cancelled() => Stop::Drain,
         () = cancelled.cancelled() => Stop::Cancelled,
     };
     cancel.cancel();
@@ -63,32 +64,35 @@ pub(crate) async fn run<R: Runner>(
         running.abort();
     }
     match (stop, ended) {
-        (Stop::Cancelled, _) => Outcome::Cancelled,
+        (Stop::Cancelled, _) => Err(Outcome::Cancelled),
         // The answer came in the same moment: it is paid for, so it is used.
-        (_, Ok(Ok(Ok(completion)))) => Outcome::Completed(completion),
-        (Stop::Drain, _) => Outcome::Drained,
+        (_, Ok(Ok(Ok(completion)))) => Ok(completion),
+        (Stop::Drain, _) => Err(Outcome::Drained),
         (Stop::Deadline, Ok(Ok(Err(error)))) => {
-            Outcome::DeadlinePassed(message.work.spent.plus(deliveries, error.usage, error.cost_usd))
+            let spent = message.work.spent.plus(deliveries, error.usage, error.cost_usd);
+            Err(Outcome::DeadlinePassed(spent))
         }
         (Stop::Deadline, _) => {
-            Outcome::DeadlinePassed(Spent { attempts: deliveries, ..message.work.spent.clone() })
+            let spent = Spent { attempts: deliveries, ..message.work.spent.clone() };
+            Err(Outcome::DeadlinePassed(spent))
         }
     }
 }
 
-fn outcome(ended: Result<Result<Completion, RunError>, tokio::task::JoinError>) -> Outcome {
+fn outcome(
+    ended: Result<Result<Completion, RunError>, tokio::task::JoinError>,
+) -> Result<Completion, Outcome> {
     match ended {
-        Ok(Ok(completion)) => Outcome::Completed(completion),
-        Ok(Err(error)) => Outcome::Failed(error),
+        Ok(ended) => ended.map_err(Outcome::Failed),
         Err(_panic) => {
             let message = "the worker failed in an unforeseen way; its log has the place";
-            Outcome::Failed(RunError::new(RunErrorKind::Transient, "worker_panicked", message))
+            Err(Outcome::Failed(RunError::new(RunErrorKind::Transient, "worker_panicked", message)))
         }
     }
 }
 
 /// Resolves at `deadline`; never, without one.
-async fn until(deadline: Option<Timestamp>) {
+pub(crate) async fn until(deadline: Option<Timestamp>) {
     match deadline {
         Some(deadline) => tokio::time::sleep(remaining(deadline)).await,
         None => std::future::pending().await,

@@ -68,13 +68,18 @@ impl Conclusion<'_> {
                 let ending = Ending::Reroute { spent: spent.clone(), cause: cause.clone() };
                 self.give_back(&message.work.agent, &hop_key(&message.work), ending).await
             }
-            (Verdict::Retry(_) | Verdict::HandBack | Verdict::Over, _) => Ok(()),
+            (Verdict::Shadowed(answer), _) => self.broker.keep_shadow_answer(answer).await,
+            (Verdict::Retry(_) | Verdict::HandBack | Verdict::Over | Verdict::Dropped, _) => Ok(()),
         }
     }
 
     async fn acknowledge(&self, verdict: &Verdict) {
         match verdict {
-            Verdict::Report(_) | Verdict::Reroute(..) | Verdict::Over => drop(self.delivery.ack().await),
+            Verdict::Report(_)
+            | Verdict::Reroute(..)
+            | Verdict::Over
+            | Verdict::Shadowed(_)
+            | Verdict::Dropped => drop(self.delivery.ack().await),
             Verdict::ReportAndBury(_) => drop(self.delivery.terminate().await),
             Verdict::Retry(delay) => {
                 RETRIES.add(1, Lane::of(self.lane));
@@ -120,7 +125,7 @@ impl Conclusion<'_> {
         result: &TaskResult,
         is_dead: bool,
     ) -> Result<(), PublishError> {
-        let slim = TaskResult { decision: None, metadata: Metadata::new(), ..result.clone() };
+        let slim = TaskResult { decision: None, earlier: None, metadata: Metadata::new(), ..result.clone() };
         let key = hop_key(&message.work);
         let ended = |result| Ending::Ended { result: Box::new(result), is_dead };
         match self.give_back(&message.work.agent, &key, ended(slim.clone())).await {
@@ -158,6 +163,8 @@ fn fate(verdict: &Verdict) -> &'static str {
         Verdict::Retry(_) => "retried",
         Verdict::HandBack => "handed_back",
         Verdict::Over => "cancelled",
+        Verdict::Shadowed(_) => "shadowed",
+        Verdict::Dropped => "dropped",
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Activity(Arc<Counters>);
 #[derive(Debug, Default)]
 struct Counters {
     busy: AtomicU32,
+    shadows: AtomicU32,
     finished: AtomicU64,
     is_draining: AtomicBool,
     progress: Progress,
@@ -55,11 +56,24 @@ impl Progress {
 /// A task in progress; counts as finished when dropped.
 pub(crate) struct InProgress(Arc<Counters>);
 
+/// A shadow in progress. It takes a slot, and is no task that anybody counts.
+pub(crate) struct ShadowInProgress(Arc<Counters>);
+
 impl Activity {
     pub(crate) fn start_task(&self) -> InProgress {
         self.0.busy.fetch_add(1, Ordering::Relaxed);
         self.0.progress.made();
         InProgress(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn start_shadow(&self) -> ShadowInProgress {
+        self.0.shadows.fetch_add(1, Ordering::Relaxed);
+        ShadowInProgress(Arc::clone(&self.0))
+    }
+
+    /// Slots that are taken, by tasks and by shadows.
+    pub(crate) fn taken(&self) -> u32 {
+        self.0.busy.load(Ordering::Relaxed) + self.0.shadows.load(Ordering::Relaxed)
     }
 
     pub(crate) fn start_draining(&self) {
@@ -86,6 +100,12 @@ impl Drop for InProgress {
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
         self.0.progress.made();
         self.0.finished.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for ShadowInProgress {
+    fn drop(&mut self) {
+        self.0.shadows.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use trilane_protocol::Usage;
-use trilane_protocol::work::LaneMessage;
+use trilane_protocol::work::{LaneMessage, RerouteCause};
 use trilane_service::metrics::catalogue::{
-    ANSWER_SPEED, CACHED_TOKENS, COMPLETION_TOKENS, FIRST_TOKEN, PROMPT_TOKENS,
+    ANSWER_SPEED, CACHED_TOKENS, COMPLETION_TOKENS, FIRST_TOKEN, NOT_GOOD_ENOUGH, PROMPT_TOKENS, SHADOWS,
 };
-use trilane_service::metrics::labels::{Lane, Model};
+use trilane_service::metrics::labels::{Lane, Model, Shadow};
 
 use crate::runner::Completion;
-use crate::verdict::Outcome;
+use crate::verdict::{Outcome, Verdict};
 
 /// Counts one attempt, which has taken `run`.
 pub(crate) fn count_attempt(message: &LaneMessage, outcome: &Outcome, run: Duration) {
@@ -19,7 +19,7 @@ pub(crate) fn count_attempt(message: &LaneMessage, outcome: &Outcome, run: Durat
     PROMPT_TOKENS.add(usage.prompt_tokens, labels());
     CACHED_TOKENS.add(usage.cached_tokens, labels());
     COMPLETION_TOKENS.add(usage.completion_tokens, labels());
-    let Outcome::Completed(completion) = outcome else { return };
+    let Outcome::Completed(completion, _) = outcome else { return };
     if let Some(first) = completion.first_token {
         FIRST_TOKEN.record(first.as_secs_f64(), labels());
     }
@@ -28,10 +28,23 @@ pub(crate) fn count_attempt(message: &LaneMessage, outcome: &Outcome, run: Durat
     }
 }
 
+/// Counts what becomes of an answer that has a flaw, and of a shadow.
+pub(crate) fn count_verdict(message: &LaneMessage, verdict: &Verdict) {
+    let lane = || Lane::of(&message.decision.lane);
+    let fate = match verdict {
+        Verdict::Reroute(_, RerouteCause::Improve { .. }) => return NOT_GOOD_ENOUGH.add(1, lane()),
+        Verdict::Shadowed(_) => Shadow::Answered,
+        Verdict::Dropped => Shadow::Failed,
+        Verdict::HandBack if message.work.shadow => Shadow::Stopped,
+        _ => return,
+    };
+    SHADOWS.add(1, (lane(), fate));
+}
+
 /// Tokens of this attempt alone.
 fn used(message: &LaneMessage, outcome: &Outcome) -> Usage {
     match outcome {
-        Outcome::Completed(completion) => completion.usage,
+        Outcome::Completed(completion, _) => completion.usage,
         Outcome::Failed(error) => error.usage,
         Outcome::DeadlinePassed(spent) => {
             let (all, before) = (spent.usage, message.work.spent.usage);
@@ -65,6 +78,8 @@ mod tests {
             usage: Usage { completion_tokens, ..Usage::default() },
             cost_usd: 0.0,
             first_token: first_token_s.map(Duration::from_secs),
+            mean_logprob: None,
+            refused: false,
         }
     }
 

@@ -53,6 +53,10 @@ pub struct Completion {
     pub cost_usd: f64,
     /// From the start of the run to the first token, where the backend tells.
     pub first_token: Option<Duration>,
+    /// Mean natural logarithm of the probability of each token, 0 or less, where the backend tells.
+    pub mean_logprob: Option<f64>,
+    /// Whether the backend says that the model refused, and `text` is how.
+    pub refused: bool,
 }
 
 /// Why there is no answer. Messages say what to do and repeat nothing of the prompt.

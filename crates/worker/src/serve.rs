@@ -13,9 +13,10 @@ use trilane_broker::content::name_task;
 use trilane_broker::pull::{PullError, Slotted};
 use trilane_broker::{Broker, ConnectError, Delivery, Role};
 use trilane_protocol::heartbeat::{Heartbeat, WorkerState};
+use trilane_protocol::learning::Signs;
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::LaneMessage;
-use trilane_protocol::{LaneName, ModelName, Sensitivity, Zone};
+use trilane_protocol::{LaneName, ModelName, Sensitivity, Work, Zone};
 use trilane_service::Config;
 use trilane_service::metrics::catalogue::REDELIVERIES;
 use trilane_service::metrics::labels::Lane;
@@ -24,13 +25,15 @@ use trilane_trust::{Keys, KeysError, Trusted};
 
 use crate::attempt;
 use crate::conclude::Conclusion;
-use crate::heartbeat::{self, Activity};
+use crate::heartbeat::{self, Activity, InProgress, ShadowInProgress};
 use crate::lease;
-use crate::measure::count_attempt;
+use crate::measure::{count_attempt, count_verdict};
 use crate::retry;
-use crate::runner::Runner;
+use crate::runner::{Completion, Runner};
 use crate::unseal::{Refused, unseal};
+use crate::validate::Validating;
 use crate::verdict::{self, Attempt, Outcome, Verdict};
+use crate::{shadow, signs};
 
 /// Deliveries beyond `max_attempts` after which a message that was never concluded is taken for poison: it
 /// was in flight when workers died. Hand-backs of draining workers count too, hence the allowance.
@@ -152,26 +155,42 @@ async fn drain<R: Runner>(shared: &Shared<R>, mut tasks: JoinSet<()>) {
 
 /// A task's life: check the seal, run, decide, conclude.
 async fn handle<R: Runner>(shared: Arc<Shared<R>>, slotted: Slotted) {
-    let Slotted { delivery, slot } = slotted;
+    let Slotted { delivery, slot, spare } = slotted;
     let lane = &shared.spec.lane;
     if delivery.deliveries > 1 {
         REDELIVERIES.add(1, Lane::of(lane));
     }
-    let in_progress = shared.activity.start_task();
     let ack_wait = Duration::from_secs(shared.config.registry.lanes[lane].ack_wait_s);
     let life = async {
         match unseal(&shared.trusted, lane, &delivery, Timestamp::now()) {
             Ok(message) => {
                 name_task(&message.work.agent, &message.work.task_id);
+                let in_progress = InHand::of(&shared.activity, &message.work);
                 let (verdict, attempt) = judge(&shared, &delivery, &message).await;
                 shared.conclusion(&delivery).carry_out(&message, verdict, attempt).await;
+                drop(in_progress);
             }
             Err(refused) => refuse(&shared, &delivery, refused).await,
         }
     };
     lease::hold(&delivery, lane, ack_wait, life).instrument(delivery.span()).await;
-    drop(in_progress);
+    drop(spare);
     drop(slot);
+}
+
+/// What is counted while a message is in hand.
+enum InHand {
+    Task { _counted: InProgress },
+    Shadow { _counted: ShadowInProgress },
+}
+
+impl InHand {
+    fn of(activity: &Activity, work: &Work) -> Self {
+        match work.shadow {
+            true => Self::Shadow { _counted: activity.start_shadow() },
+            false => Self::Task { _counted: activity.start_task() },
+        }
+    }
 }
 
 /// What carries no valid seal is never run.
@@ -223,20 +242,68 @@ async fn judge<R: Runner>(
         abandoned(shared, message, deliveries).await;
         Outcome::Cancelled
     } else {
-        let cancelled = shared.cancellations.watch(&message.work);
-        let progress = shared.activity.progress();
-        let Shared { runner, broker, drained, .. } = shared;
-        let started = Instant::now();
-        let outcome = attempt::run(runner, broker, message, deliveries, drained, cancelled, progress).await;
-        count_attempt(message, &outcome, started.elapsed());
-        outcome
+        run(shared, message, deliveries).await
     };
     if let Outcome::Failed(error) = &outcome {
         attempt.retry_delay = retry::delay(&shared.config.worker, deliveries, error.retry_after);
         tracing::warn!(code = error.code, deliveries, %error, "an attempt failed");
     }
     attempt.ended_at = Timestamp::now();
-    (verdict::verdict(message, outcome, attempt), attempt)
+    let verdict = verdict::verdict(message, outcome, attempt, &shared.config.policy.improve);
+    count_verdict(message, &verdict);
+    (verdict, attempt)
+}
+
+/// Runs the task, and looks at its answer.
+async fn run<R: Runner>(shared: &Shared<R>, message: &LaneMessage, deliveries: u32) -> Outcome {
+    let cancelled = shared.cancellations.watch(&message.work);
+    let progress = shared.activity.progress();
+    let Shared { runner, broker, drained, spec, .. } = shared;
+    let given_up = drained.child_token();
+    let started = Instant::now();
+    let running = attempt::run(runner, broker, message, deliveries, &given_up, cancelled, progress);
+    let making_room = async {
+        shadow::until_in_the_way(broker, spec, &shared.activity).await;
+        given_up.cancel();
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = running => ended,
+        () = making_room, if message.work.shadow => Err(Outcome::Drained),
+    };
+    let run = started.elapsed();
+    let outcome = match ended {
+        Ok(completion) => {
+            let signs = looked_at(shared, message, &completion, &given_up).await;
+            Outcome::Completed(completion, signs)
+        }
+        Err(outcome) => outcome,
+    };
+    count_attempt(message, &outcome, run);
+    outcome
+}
+
+/// What is seen of an answer. Validators that are not done when nobody can wait any longer say nothing.
+async fn looked_at<R: Runner>(
+    shared: &Shared<R>,
+    message: &LaneMessage,
+    completion: &Completion,
+    given_up: &CancellationToken,
+) -> Signs {
+    let work = &message.work;
+    let mut signs = signs::of(completion);
+    let validating = Validating {
+        commands: &shared.config.validators,
+        agent: &work.agent,
+        zone: shared.spec.zone,
+        lane: Lane::of(&shared.spec.lane),
+    };
+    tokio::select! {
+        () = validating.judge(&work.validate, &completion.text, &mut signs) => {}
+        () = attempt::until(work.deadline) => {}
+        () = given_up.cancelled() => {}
+    }
+    signs
 }
 
 /// The message with what earlier deliveries have cost, which are not followed by another.
@@ -255,6 +322,12 @@ fn may_run(
     max_attempts: u32,
 ) -> Result<(), TaskError> {
     let LaneMessage { work, decision } = message;
+    if spec.zone == Zone::Cloud && work.shadow {
+        return Err(TaskError::new(
+            "shadow_in_cloud",
+            "a shadow reached a cloud worker and was not run; report this as a defect",
+        ));
+    }
     let is_private =
         work.sensitivity == Some(Sensitivity::Private) || decision.screen.sensitivity == Sensitivity::Private;
     if spec.zone == Zone::Cloud && is_private {

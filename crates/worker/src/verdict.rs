@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use trilane_protocol::learning::{ShadowAnswer, Signs};
 use trilane_protocol::outcome::{TaskError, Timing};
 use trilane_protocol::work::{LaneMessage, MAX_HOPS, RerouteCause, Spent};
 use trilane_protocol::{Status, TaskResult, Usage, Zone};
+use trilane_routing::policy::ImprovePolicy;
 
 use crate::runner::{Completion, RunError, RunErrorKind};
 
 /// The error code of a prompt that does not fit the model's window: a stronger lane may have a larger one.
 pub const PROMPT_TOO_LONG: &str = "prompt_too_long";
 
+/// Least time that a stronger lane must have until the deadline, seconds.
+const MIN_TIME_TO_IMPROVE_S: i64 = 5;
+
 /// How an attempt ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// With an answer.
-    Completed(Completion),
+    /// With an answer, and what was seen of it.
+    Completed(Completion, Signs),
     /// Without one.
     Failed(RunError),
     /// The task's deadline passed, before or while it ran.
@@ -42,6 +47,10 @@ pub enum Verdict {
     HandBack,
     /// Nothing: it has its result.
     Over,
+    /// It was a shadow, and this is what it has answered.
+    Shadowed(Box<ShadowAnswer>),
+    /// It was a shadow, and there is nothing to tell.
+    Dropped,
 }
 
 /// One attempt.
@@ -60,7 +69,15 @@ pub struct Attempt {
 }
 
 /// Decides what becomes of the task.
-pub fn verdict(message: &LaneMessage, outcome: Outcome, attempt: Attempt) -> Verdict {
+pub fn verdict(
+    message: &LaneMessage,
+    outcome: Outcome,
+    attempt: Attempt,
+    improve: &ImprovePolicy,
+) -> Verdict {
+    if message.work.shadow {
+        return of_shadow(message, outcome, attempt);
+    }
     match outcome {
         Outcome::Drained => Verdict::HandBack,
         Outcome::Cancelled => Verdict::Over,
@@ -68,28 +85,75 @@ pub fn verdict(message: &LaneMessage, outcome: Outcome, attempt: Attempt) -> Ver
             let error = TaskError::new("deadline_passed", "the deadline passed before there was an answer");
             Verdict::Report(Box::new(without_answer(message, attempt, Status::Expired, error, &used)))
         }
-        Outcome::Completed(completion) => completed(message, completion, attempt),
+        Outcome::Completed(completion, signs) => completed(message, completion, signs, attempt, improve),
         Outcome::Failed(error) => failed(message, &error, attempt),
     }
 }
 
-fn completed(message: &LaneMessage, completion: Completion, attempt: Attempt) -> Verdict {
+fn completed(
+    message: &LaneMessage,
+    completion: Completion,
+    signs: Signs,
+    attempt: Attempt,
+    improve: &ImprovePolicy,
+) -> Verdict {
     let spent = spent(message, attempt, completion.usage, completion.cost_usd);
-    match &message.work.step {
-        Some(step) if !step.is_last() => {
-            Verdict::Reroute(spent, RerouteCause::StepDone { text: completion.text })
+    let flaw = improve.flaw(&signs).filter(|_| may_improve(message, attempt));
+    let reason = flaw.map(|flaw| flaw.tell(&signs));
+    let result = Box::new(TaskResult {
+        status: Status::Done,
+        text: Some(completion.text),
+        finish: Some(completion.finish),
+        error: None,
+        signs: Some(signs),
+        timing_ms: Timing {
+            first_token: completion.first_token.map(|length| length.as_millis() as u64),
+            ..timing(message, attempt)
+        },
+        ..base(message, attempt, &spent)
+    });
+    match (reason, &message.work.step) {
+        (Some(reason), _) => Verdict::Reroute(spent, RerouteCause::Improve { result, reason }),
+        (None, Some(step)) if !step.is_last() => {
+            Verdict::Reroute(spent, RerouteCause::StepDone { text: result.text.unwrap_or_default() })
         }
-        Some(_) | None => Verdict::Report(Box::new(TaskResult {
-            status: Status::Done,
-            text: Some(completion.text),
-            finish: Some(completion.finish),
-            error: None,
-            timing_ms: Timing {
-                first_token: completion.first_token.map(|length| length.as_millis() as u64),
-                ..timing(message, attempt)
-            },
-            ..base(message, attempt, &spent)
+        (None, _) => Verdict::Report(result),
+    }
+}
+
+/// Whether a stronger lane may be asked at all: once, of what is free to move, and in time.
+fn may_improve(message: &LaneMessage, attempt: Attempt) -> bool {
+    let LaneMessage { work, decision } = message;
+    let is_first = work.earlier.is_none() && work.hop < MAX_HOPS;
+    let is_free = decision.zone == Zone::Local && work.model.is_none();
+    // A stronger lane will not be faster.
+    let took_s = attempt.ended_at.duration_since(attempt.started_at).as_secs();
+    let needed_s = took_s.saturating_mul(2).max(MIN_TIME_TO_IMPROVE_S);
+    let left_s = work.deadline.map(|deadline| deadline.duration_since(attempt.ended_at).as_secs());
+    is_first && is_free && left_s.is_none_or(|left_s| left_s >= needed_s)
+}
+
+/// A shadow has no result, whatever becomes of it, and nobody waits for it.
+fn of_shadow(message: &LaneMessage, outcome: Outcome, attempt: Attempt) -> Verdict {
+    let LaneMessage { work, decision } = message;
+    match outcome {
+        Outcome::Completed(completion, signs) => Verdict::Shadowed(Box::new(ShadowAnswer {
+            task_id: work.task_id.clone(),
+            agent: work.agent.clone(),
+            task_seq: work.task_seq,
+            lane: decision.lane.clone(),
+            model: decision.model.clone(),
+            text: completion.text,
+            finish: completion.finish,
+            usage: completion.usage,
+            signs,
+            finished_at: attempt.ended_at,
         })),
+        Outcome::Drained => Verdict::HandBack,
+        Outcome::Failed(error) if error.is_retryable() && attempt.deliveries < attempt.max_attempts => {
+            Verdict::Retry(attempt.retry_delay)
+        }
+        Outcome::Failed(_) | Outcome::DeadlinePassed(_) | Outcome::Cancelled => Verdict::Dropped,
     }
 }
 
@@ -121,6 +185,9 @@ fn failed(message: &LaneMessage, error: &RunError, attempt: Attempt) -> Verdict 
 
 /// A result for a task that may not be run at all.
 pub fn refused(message: &LaneMessage, error: TaskError, attempt: Attempt) -> Verdict {
+    if message.work.shadow {
+        return Verdict::Dropped;
+    }
     let spent = spent(message, attempt, Usage::default(), 0.0);
     Verdict::ReportAndBury(Box::new(without_answer(message, attempt, Status::Failed, error, &spent)))
 }
@@ -183,7 +250,10 @@ mod tests {
     use std::time::Duration;
 
     use trilane_protocol::Encoding;
+    use trilane_protocol::learning::EarlierAnswer;
     use trilane_protocol::outcome::Finish;
+    use trilane_protocol::validator::ValidatorKind;
+    use trilane_protocol::work::StepRef;
 
     use super::*;
 
@@ -231,18 +301,140 @@ mod tests {
         code: &'static str,
         deliveries: u32,
     ) -> &'static str {
-        match verdict(&message(zone, model), failure(kind, code), attempt(deliveries)) {
+        word(&verdict(&message(zone, model), failure(kind, code), attempt(deliveries), &improve()))
+    }
+
+    fn word(verdict: &Verdict) -> &'static str {
+        match verdict {
             Verdict::Report(_) => "report",
             Verdict::ReportAndBury(_) => "bury",
             Verdict::Retry(_) => "retry",
             Verdict::HandBack => "hand back",
             Verdict::Over => "over",
+            Verdict::Shadowed(_) => "shadowed",
+            Verdict::Dropped => "dropped",
             Verdict::Reroute(_, cause) => match cause {
                 RerouteCause::Degrade { .. } => "degrade",
                 RerouteCause::Escalate { .. } => "escalate",
                 RerouteCause::Improve { .. } => "improve",
                 RerouteCause::StepDone { .. } => "next step",
             },
+        }
+    }
+
+    fn improve() -> ImprovePolicy {
+        let (max_repetition, min_mean_logprob) = (0.6, -2.5);
+        ImprovePolicy { enabled: true, refused: true, truncated: false, max_repetition, min_mean_logprob }
+    }
+
+    fn completion() -> Completion {
+        Completion {
+            text: "answer".into(),
+            finish: Finish::Stop,
+            usage: Usage { prompt_tokens: 3, completion_tokens: 4, cached_tokens: 2 },
+            cost_usd: 0.25,
+            first_token: Some(Duration::from_millis(9)),
+            mean_logprob: None,
+            refused: false,
+        }
+    }
+
+    /// What an answer that shows these signs leads to.
+    fn fate_of_answer(message: &LaneMessage, signs: Signs) -> &'static str {
+        word(&verdict(message, Outcome::Completed(completion(), signs), attempt(1), &improve()))
+    }
+
+    fn failed_one() -> Signs {
+        Signs { failed: vec![ValidatorKind::Regex], ..Signs::default() }
+    }
+
+    #[test]
+    fn a_first_answer_of_a_local_lane_that_is_not_good_enough_goes_up() {
+        let of = |change: fn(&mut LaneMessage), signs: Signs| {
+            let mut message = message("local", None);
+            change(&mut message);
+            fate_of_answer(&message, signs)
+        };
+        let step = |message: &mut LaneMessage, index| {
+            message.work.step = Some(StepRef { index, count: 2, name: "s".parse().unwrap() });
+        };
+        let table = [
+            (of(|_| {}, Signs::default()), "report"),
+            (of(|_| {}, failed_one()), "improve"),
+            (of(|_| {}, Signs { refused: true, ..Signs::default() }), "improve"),
+            (of(|_| {}, Signs { repetition: 0.9, ..Signs::default() }), "improve"),
+            (of(|_| {}, Signs { mean_logprob: Some(-3.0), ..Signs::default() }), "improve"),
+            (of(|_| {}, Signs { truncated: true, ..Signs::default() }), "report"),
+            (of(|message| message.work.model = Some("m".parse().unwrap()), failed_one()), "report"),
+            (of(|message| message.work.hop = MAX_HOPS, failed_one()), "report"),
+            (of(|message| message.work.earlier = Some(Box::new(earlier())), failed_one()), "report"),
+            (
+                of(|message| message.work.deadline = Some(Timestamp::from_second(14).unwrap()), failed_one()),
+                "report",
+            ),
+            (
+                of(|message| message.work.deadline = Some(Timestamp::from_second(15).unwrap()), failed_one()),
+                "improve",
+            ),
+            (of(|message| message.decision.zone = Zone::Cloud, failed_one()), "report"),
+        ];
+        for (row, (found, expected)) in table.into_iter().enumerate() {
+            assert_eq!(found, expected, "row {row}");
+        }
+        for (index, signs, expected) in [
+            (0, Signs::default(), "next step"),
+            (0, failed_one(), "improve"),
+            (1, Signs::default(), "report"),
+            (1, failed_one(), "improve"),
+        ] {
+            let mut message = message("local", None);
+            step(&mut message, index);
+            assert_eq!(fate_of_answer(&message, signs), expected, "step {index}");
+        }
+    }
+
+    #[test]
+    fn what_is_handed_back_to_be_improved_holds_the_answer_as_it_would_stand() {
+        let outcome = Outcome::Completed(completion(), failed_one());
+        let Verdict::Reroute(spent, RerouteCause::Improve { result, reason }) =
+            verdict(&message("local", None), outcome, attempt(1), &improve())
+        else {
+            panic!("it goes up");
+        };
+        assert_eq!((result.status, result.text.as_deref()), (Status::Done, Some("answer")));
+        assert_eq!((spent.usage, spent.attempts), (result.usage, result.attempts));
+        assert!(
+            (spent.cost_usd - 0.75).abs() < 1e-12 && result.cost_usd.to_bits() == spent.cost_usd.to_bits()
+        );
+        assert!(reason.contains("1 of the 1 validators") && !reason.contains("answer\""), "{reason}");
+        assert_eq!(result.signs, Some(failed_one()));
+    }
+
+    #[test]
+    fn a_shadow_has_no_result_whatever_becomes_of_it() {
+        let mut shadow = message("local", None);
+        shadow.work.shadow = true;
+        assert_eq!(fate_of_answer(&shadow, failed_one()), "shadowed");
+        let fate = |outcome, deliveries| word(&verdict(&shadow, outcome, attempt(deliveries), &improve()));
+        assert_eq!(fate(failure(RunErrorKind::Transient, "x"), 1), "retry");
+        assert_eq!(fate(failure(RunErrorKind::Transient, "x"), 3), "dropped");
+        assert_eq!(fate(failure(RunErrorKind::Permanent, PROMPT_TOO_LONG), 1), "dropped");
+        assert_eq!(fate(Outcome::DeadlinePassed(Spent::default()), 1), "dropped");
+        assert_eq!(fate(Outcome::Cancelled, 1), "dropped");
+        assert_eq!(fate(Outcome::Drained, 1), "hand back");
+        assert_eq!(word(&refused(&shadow, TaskError::new("x", "y"), attempt(1))), "dropped");
+    }
+
+    fn earlier() -> EarlierAnswer {
+        EarlierAnswer {
+            lane: "local-fast".parse().unwrap(),
+            model: "m".parse().unwrap(),
+            usage: Usage::default(),
+            cost_usd: 0.0,
+            signs: Signs::default(),
+            reason: String::new(),
+            propensity: 1.0,
+            policy_version: String::new(),
         }
     }
 
@@ -270,21 +462,14 @@ mod tests {
     fn a_task_that_goes_round_in_circles_ends() {
         let mut message = message("cloud", None);
         message.work.hop = MAX_HOPS;
-        let ended = verdict(&message, failure(RunErrorKind::LaneUnable, "x"), attempt(3));
+        let ended = verdict(&message, failure(RunErrorKind::LaneUnable, "x"), attempt(3), &improve());
         assert!(matches!(ended, Verdict::ReportAndBury(_)));
     }
 
     #[test]
     fn a_result_adds_up_what_all_hops_have_used() {
-        let completion = Completion {
-            text: "answer".into(),
-            finish: Finish::Stop,
-            usage: Usage { prompt_tokens: 3, completion_tokens: 4, cached_tokens: 2 },
-            cost_usd: 0.25,
-            first_token: Some(Duration::from_millis(9)),
-        };
-        let Verdict::Report(result) =
-            verdict(&message("cloud", None), Outcome::Completed(completion), attempt(2))
+        let outcome = Outcome::Completed(completion(), Signs::default());
+        let Verdict::Report(result) = verdict(&message("cloud", None), outcome, attempt(2), &improve())
         else {
             panic!("an answer is reported");
         };
@@ -297,8 +482,9 @@ mod tests {
 
     #[test]
     fn a_drained_task_is_handed_back_and_a_late_one_expires() {
-        assert!(matches!(verdict(&message("local", None), Outcome::Drained, attempt(1)), Verdict::HandBack));
-        let late = verdict(&message("local", None), Outcome::DeadlinePassed(Spent::default()), attempt(1));
+        let fate = |outcome| verdict(&message("local", None), outcome, attempt(1), &improve());
+        assert!(matches!(fate(Outcome::Drained), Verdict::HandBack));
+        let late = fate(Outcome::DeadlinePassed(Spent::default()));
         let Verdict::Report(result) = late else { panic!("a late task gets its result") };
         assert_eq!(result.status, Status::Expired);
         assert_eq!(result.error.unwrap().code, "deadline_passed");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use trilane_local_worker::model::{Entry, Model, ModelError, Sampling, Shape, Token};
+use trilane_local_worker::model::{Entry, Model, ModelError, Sampled, Sampling, Shape, Token};
 
 /// Ends an answer.
 pub(crate) const END: Token = -1;
@@ -86,7 +86,7 @@ impl Model for FakeModel {
         Ok(())
     }
 
-    fn sample(&mut self, sequence: usize) -> Result<Token, ModelError> {
+    fn sample(&mut self, sequence: usize) -> Result<Sampled, ModelError> {
         assert!(std::mem::take(&mut self.ready[sequence]), "sampled once, after its own batch");
         let held = &self.held[sequence];
         let length = usize::try_from(held[1]).unwrap();
@@ -96,7 +96,8 @@ impl Model for FakeModel {
         assert_eq!(held[length..], answer[..said], "each sampled token is held");
         match answer.get(said).copied().unwrap_or(END) {
             FAILS => Err(ModelError::Sample("scripted")),
-            token => Ok(token),
+            // The further on, the less likely.
+            token => Ok(Sampled { token, logprob: -(said as f32) }),
         }
     }
 

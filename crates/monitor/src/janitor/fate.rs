@@ -23,6 +23,8 @@ pub(crate) enum Fate {
         /// Why nobody is told.
         error: TaskError,
     },
+    /// It is a shadow, or the wish for one: nobody is told.
+    Remove,
     /// Not a message that this version knows how to end: it stays, and the operator is told.
     Leave,
 }
@@ -55,6 +57,9 @@ struct Known {
 pub(crate) fn of(stuck: &Stuck, trusted: &Trusted, now: Timestamp) -> Fate {
     let subject = &stuck.source.subject;
     let intake = || subjects::INTAKE.to_owned();
+    if subjects::is_of_a_shadow(subject) {
+        return Fate::Remove;
+    }
     let (place, known) = if let Some(lane) = subjects::lane_of(subject) {
         let known = sealed(stuck.payload(), stuck.seal(), &lane, trusted, now);
         (lane.to_string(), known.map(|message| on_a_lane(message, stuck.place.deliveries)))

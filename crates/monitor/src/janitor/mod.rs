@@ -120,6 +120,7 @@ impl Janitor {
         match fate::of(stuck, &self.trusted, Timestamp::now()) {
             Fate::Fail(failure) => self.fail(stuck, &failure).await?,
             Fate::Bury { place, error } => self.bury(stuck, &place, None, error).await?,
+            Fate::Remove => tracing::debug!("a shadow was stuck in its queue and is dropped"),
             Fate::Leave => {
                 let Place { stream, sequence, .. } = &stuck.place;
                 let message = format!(

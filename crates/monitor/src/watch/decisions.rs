@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use trilane_protocol::LaneName;
 use trilane_protocol::chain::RouteSegment;
-use trilane_protocol::decision::{RouteRecord, Sensitivity};
+use trilane_protocol::decision::{Reason, RouteRecord, Sensitivity};
 
 use super::fleet::Decided;
 
@@ -36,7 +36,8 @@ impl Decisions {
         }
         self.read_up_to = sequence;
         for record in segment.records {
-            if is_new {
+            // A shadow is no task: it neither comes to a lane nor is served there.
+            if is_new && record.decision.reason != Reason::Shadowed {
                 self.count(&record, at);
             }
             self.last.push_front(decided(record));

@@ -1,8 +1,12 @@
 //! What no input may break: private work is never put on a cloud lane.
 
+use jiff::Timestamp;
 use proptest::prelude::*;
+use trilane_protocol::learning::ShadowRequest;
+use trilane_protocol::outcome::TaskError;
+use trilane_protocol::validator::Validator;
 use trilane_protocol::work::RerouteCause;
-use trilane_protocol::{Message, Role, Sensitivity, Work, Zone};
+use trilane_protocol::{Message, Role, Sensitivity, Status, TaskResult, Work, Zone};
 use trilane_routing::detect::Detectors;
 use trilane_routing::policy::{Fallback, LocalFallback, PrivatePin};
 use trilane_routing::route::{Returned, Route};
@@ -31,6 +35,8 @@ enum Ground {
     Schema(usize),
     Metadata(usize),
     MetadataKey(usize),
+    Validator(usize),
+    ValidatorSchema(usize),
 }
 
 fn ground() -> impl Strategy<Value = Ground> {
@@ -44,7 +50,9 @@ fn ground() -> impl Strategy<Value = Ground> {
         secret.clone().prop_map(Ground::Stop),
         secret.clone().prop_map(Ground::Schema),
         secret.clone().prop_map(Ground::Metadata),
-        secret.prop_map(Ground::MetadataKey),
+        secret.clone().prop_map(Ground::MetadataKey),
+        secret.clone().prop_map(Ground::Validator),
+        secret.prop_map(Ground::ValidatorSchema),
     ]
 }
 
@@ -70,6 +78,10 @@ fn hide(ground: Ground, mut work: Work) -> Work {
         }
         Ground::MetadataKey(index) => {
             work.metadata.insert(SECRETS[index].into(), serde_json::Value::Null);
+        }
+        Ground::Validator(index) => work.validate.push(Validator::Contains(SECRETS[index].into())),
+        Ground::ValidatorSchema(index) => {
+            work.validate.push(Validator::JsonSchema(serde_json::json!({"enum": [SECRETS[index]]})));
         }
     }
     work
@@ -131,12 +143,20 @@ prop_compose! {
     }
 }
 
+fn improve() -> RerouteCause {
+    let (agent, id) = ("a".parse().unwrap(), "t".parse().unwrap());
+    let error = TaskError::new("unread", "nobody looks at it here");
+    let result = TaskResult::without_answer(agent, id, None, Status::Done, error, Timestamp::UNIX_EPOCH);
+    RerouteCause::Improve { result: Box::new(result), reason: "r".into() }
+}
+
 fn returned() -> impl Strategy<Value = Option<Returned>> {
     let from = prop_oneof![Just("local-fast"), Just("local-deep"), Just("cloud"), Just("unheard-of")];
     let cause = prop_oneof![
         Just(RerouteCause::Degrade { reason: "r".into() }),
         Just(RerouteCause::Escalate { reason: "r".into() }),
         Just(RerouteCause::StepDone { text: "t".into() }),
+        Just(improve()),
     ];
     proptest::option::of((from, cause).prop_map(|(from, cause)| Returned { lane: lane(from), cause }))
 }
@@ -156,6 +176,51 @@ proptest! {
             prop_assert_eq!(world.registry.lanes[&decision.lane].zone, Zone::Local);
             prop_assert_eq!(decision.screen.sensitivity, Sensitivity::Private);
             prop_assert_eq!(route.message().work.sensitivity, Some(Sensitivity::Private), "marked for good");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_improved_goes_up_to_a_lane_that_serves_it_and_private_work_never_to_the_cloud(
+        work in work(), ground in proptest::option::of(ground()), world in world(),
+        from in prop_oneof![Just("local-fast"), Just("local-deep")],
+    ) {
+        let work = match ground {
+            Some(ground) => hide(ground, work),
+            None => work,
+        };
+        let returned = Returned { lane: lane(from), cause: improve() };
+        if let Some(route) = world.improve(work, &returned) {
+            let decision = &route.message().decision;
+            let skill = |lane: &trilane_protocol::LaneName| world.registry.lanes[lane].skill;
+            prop_assert!(skill(&decision.lane) > skill(&returned.lane));
+            prop_assert!(world.fleet.serves(&decision.lane, &decision.model));
+            prop_assert!(ground.is_none() || matches!(route, Route::Local(_)), "{ground:?}");
+            prop_assert!(ground.is_none() || decision.zone == Zone::Local, "{ground:?}");
+        }
+    }
+
+    #[test]
+    fn a_shadow_is_public_and_local_whatever_it_asks_for(
+        work in work(), ground in proptest::option::of(ground()), world in world(),
+        on in prop_oneof![Just("local-fast"), Just("local-deep"), Just("cloud"), Just("unheard-of")],
+    ) {
+        let is_hidden = matches!(
+            ground,
+            Some(Ground::Prompt(_) | Ground::EarlierTurn(_) | Ground::Stop(_) | Ground::Schema(_)
+                | Ground::Validator(_) | Ground::ValidatorSchema(_))
+        );
+        let Work { task_id, agent, task_seq, messages, generation, validate, .. } = match ground {
+            Some(ground) => hide(ground, work),
+            None => work,
+        };
+        let lane = lane(on);
+        let request = ShadowRequest { task_id, agent, task_seq, lane: lane.clone(), messages, generation, validate };
+        if let Ok(route) = world.shadow(request) {
+            let message = route.message();
+            prop_assert!(!is_hidden, "{ground:?}");
+            prop_assert!(message.work.shadow && message.decision.lane == lane);
+            prop_assert_eq!(message.decision.zone, Zone::Local);
+            prop_assert_eq!(world.registry.lanes[&lane].zone, Zone::Local);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use trilane_protocol::learning::ShadowRequest;
 use trilane_protocol::work::Spent;
 use trilane_protocol::{Encoding, Generation, LaneName, Message, Priority, Role, Work};
 use trilane_routing::budget::{Budgets, Limits};
@@ -10,8 +11,9 @@ use trilane_routing::fleet::{FleetState, LaneState, Spending};
 use trilane_routing::policy::Policy;
 use trilane_routing::raw::RawRegistry;
 use trilane_routing::registry::{Agent, ModelChoice, Registry};
-use trilane_routing::route::{Returned, Route, Router, Unrouted};
+use trilane_routing::route::{LocalRoute, Returned, Route, Router, Unrouted};
 use trilane_routing::score::ColdStart;
+use trilane_routing::shadow::NotShadowed;
 
 /// Everything that a decision rests on, to be changed by a test.
 #[derive(Debug, Clone)]
@@ -65,6 +67,18 @@ impl World {
             returned,
             Timestamp::UNIX_EPOCH,
         )
+    }
+
+    pub(crate) fn improve(&self, work: Work, returned: &Returned) -> Option<Route> {
+        let Self { registry, policy, fleet, agent } = self;
+        let router = Router { registry, policy, scorer: &ColdStart, fleet };
+        router.improve(work, agent, returned, Timestamp::UNIX_EPOCH)
+    }
+
+    pub(crate) fn shadow(&self, request: ShadowRequest) -> Result<LocalRoute, NotShadowed> {
+        let Self { registry, policy, fleet, agent } = self;
+        let router = Router { registry, policy, scorer: &ColdStart, fleet };
+        router.shadow(request, agent, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)
     }
 
     /// The lane and reason of a route, or the code of a rejection.

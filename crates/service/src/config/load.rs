@@ -116,6 +116,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
         paths: raw.paths,
         policy: raw.policy,
         budget: raw.budget,
+        validators: raw.validators,
         worker: raw.worker,
         local_worker: raw.local_worker,
         classifier: raw.classifier,
@@ -125,6 +126,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
         telemetry: raw.telemetry,
     };
     check_numbers(&config)?;
+    check_commands(&config)?;
     watching::check(&config)?;
     Ok(config)
 }
@@ -148,9 +150,26 @@ fn endless_number(tree: &serde_json::Value) -> Option<String> {
     }
 }
 
+/// Whoever may name a command runs a program on the hosts of local workers, so each entry says all of it.
+fn check_commands(config: &Config) -> Result<(), ConfigError> {
+    config.validators.iter().try_for_each(|(name, command)| match command.fault() {
+        Some((field, problem)) => {
+            Err(ConfigError::BadKey { key: format!("validators.{name}.{field}"), problem })
+        }
+        None => Ok(()),
+    })
+}
+
 /// The numbers that would break a promise or hang a process when out of range.
 fn check_numbers(config: &Config) -> Result<(), ConfigError> {
-    let rules: [(&str, bool, &str); 20] = [
+    let improve = &config.policy.improve;
+    let rules: [(&str, bool, &str); 22] = [
+        (
+            "policy.improve.max_repetition",
+            (0.0..=1.0).contains(&improve.max_repetition),
+            "expected a number from 0 to 1",
+        ),
+        ("policy.improve.min_mean_logprob", improve.min_mean_logprob <= 0.0, "expected 0 or less"),
         (
             "policy.good_enough",
             (0.0..=1.0).contains(&config.policy.good_enough),

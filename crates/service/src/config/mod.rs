@@ -17,6 +17,7 @@ use trilane_routing::budget::{BudgetSettings, Budgets};
 use trilane_routing::policy::Policy;
 use trilane_routing::raw::{RawAgent, RawModel};
 use trilane_routing::registry::{Lane, Provider, Registry};
+use trilane_routing::validate::Commands;
 
 pub use load::{ConfigError, DEFAULT_TOML, EXIT_BAD_CONFIG, load, load_from};
 pub use watching::{Alerts, Dashboard, LaneLimits, LaneOverrides, Monitor, Webhook};
@@ -38,6 +39,8 @@ pub struct Config {
     pub policy: Policy,
     /// What all agents together may spend.
     pub budget: BudgetSettings,
+    /// The commands that validators may name.
+    pub validators: Commands,
     /// Lanes, models, providers and agents.
     #[serde(flatten)]
     pub registry: Registry,
@@ -75,6 +78,7 @@ struct RawConfig {
     paths: Paths,
     policy: Policy,
     budget: BudgetSettings,
+    validators: Commands,
     lanes: BTreeMap<LaneName, Lane>,
     models: BTreeMap<ModelName, RawModel>,
     #[serde(default)]

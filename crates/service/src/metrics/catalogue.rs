@@ -3,7 +3,8 @@
 
 use super::labels::Process::{Classifier, CloudWorker, EndpointWorker, LocalWorker, Monitor, Notifier};
 use super::labels::{
-    Agent, Cause, Code, Health, Lane, Model, Outcome, Posted, Process, Reason, Version, Window, Zone,
+    Agent, Cause, Checked, Code, Health, Lane, Model, Outcome, Posted, Process, Reason, Shadow, Version,
+    Window, Zone,
 };
 use super::metric::{Counter, Description, Gauge, Histogram, Unit};
 
@@ -60,6 +61,21 @@ catalogue! {
         "Times that a task was held at the intake because its lane was full.";
     PARKED: Counter<()> = "trilane_parked_total", Count, &[Classifier],
         "Times that a task was put off because its budget is spent.";
+
+    IMPROVED: Counter<Lane> = "trilane_improved_total", Count, &[Classifier],
+        "Tasks that went on to a stronger lane because the answer of this one was not good enough.";
+    STOOD: Counter<Lane> = "trilane_stood_total", Count, &[Classifier],
+        "Answers that were not good enough and stand, since no stronger lane may take the task.";
+    EXAMPLES: Counter<()> = "trilane_examples_total", Count, &[Classifier],
+        "Tasks of which it was kept what can be learned.";
+    EXAMPLES_LOST: Counter<()> = "trilane_examples_lost_total", Count, &[Classifier],
+        "Tasks of which that could not be kept.";
+    SHADOWS: Counter<(Lane, Shadow)> = "trilane_shadows_total", Count, &[Classifier, LocalWorker, EndpointWorker],
+        "Shadows, by what became of them.";
+    NOT_GOOD_ENOUGH: Counter<Lane> = "trilane_not_good_enough_total", Count, &[LocalWorker, EndpointWorker],
+        "Answers that were handed back because they were not good enough.";
+    VALIDATIONS: Counter<(Lane, Checked)> = "trilane_validations_total", Count, WORKERS,
+        "Validators that were held against an answer, by what they said.";
 
     REDELIVERIES: Counter<Lane> = "trilane_redeliveries_total", Count,
         &[Classifier, LocalWorker, EndpointWorker, CloudWorker],

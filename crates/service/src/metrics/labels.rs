@@ -113,7 +113,7 @@ label! {
 
 label! {
     /// The rule that decided where a task goes.
-    Reason = "reason", "the nine rules of routing"
+    Reason = "reason", "the rules of routing"
 }
 
 label! {
@@ -290,5 +290,37 @@ closed! {
         Hung = "hung",
         /// It is not heard any more.
         Silent = "silent",
+    }
+}
+
+closed! {
+    /// What a validator said of an answer.
+    Checked = "checked" {
+        /// The answer will do.
+        Passed = "passed",
+        /// It will not.
+        Failed = "failed",
+        /// It could not be run, and says nothing.
+        NotRun = "not_run",
+    }
+}
+
+closed! {
+    /// What became of a shadow.
+    Shadow = "shadow" {
+        /// It was put on its lane.
+        Put = "put",
+        /// The screen found it private, and it was not run.
+        Private = "private",
+        /// Its lane could not take it.
+        Unfit = "unfit",
+        /// It was asked for too long ago.
+        Expired = "expired",
+        /// It has answered.
+        Answered = "answered",
+        /// It came to nothing.
+        Failed = "failed",
+        /// It made room for real work, and waits again.
+        Stopped = "stopped",
     }
 }
