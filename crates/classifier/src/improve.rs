@@ -25,8 +25,9 @@ impl Shared {
         let Incoming { work, agent, returned, pipeline, .. } = incoming;
         let lane = returned.as_ref().map(|returned| Lane::of(&returned.lane));
         let is_late = work.deadline.is_some_and(|deadline| deadline <= now);
-        let fleet = self.fleet.now();
-        let upwards = |returned: Returned| self.router(&fleet).improve(work, agent, &returned, now);
+        let (scorer, fleet) = (self.policy.now(), self.fleet.now());
+        let router = self.router(&scorer, &fleet, now);
+        let upwards = |returned: Returned| router.improve(work, agent, &returned, now);
         let has_room = |route: &Route| {
             !fleet.is_full(&route.message().decision.lane, self.config.streams.lane_max_messages)
         };

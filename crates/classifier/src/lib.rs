@@ -5,6 +5,7 @@
 //! work side by side.
 //!
 //! * [`fleet`]: the state of the lanes, watched; with `room`, how many tasks their workers may have in hand
+//! * `policy`: the learned policy in force, followed; the bar for the cloud where a target steers it
 //! * `read`: from a message to work
 //! * `take_back`: what workers hand back
 //! * `relay`: from work to its lane; `improve`: one lane up with an answer that is not good enough
@@ -18,6 +19,7 @@ mod examples;
 pub mod fleet;
 mod improve;
 mod log;
+mod policy;
 mod read;
 mod refuse;
 mod relay;
@@ -45,6 +47,7 @@ use trilane_trust::{Keys, KeysError};
 use crate::examples::Examples;
 use crate::fleet::FleetWatch;
 use crate::log::RouteLog;
+use crate::policy::{Bar, PolicyWatch};
 use crate::shadow::InHand;
 use crate::shared::Shared;
 
@@ -87,6 +90,7 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
     let shadows = broker.pull_shadows().await?;
     let pipelines = broker.pipelines().await?;
     let fleet = FleetWatch::start(&broker, &config, &started.shutdown).await?;
+    let policy = PolicyWatch::start(&broker, &started.shutdown).await;
     let slots = Arc::new(Semaphore::new(config.classifier.window));
     tracing::info!(classifier = name, window = config.classifier.window, "classifying");
 
@@ -97,9 +101,11 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
         cancellations: broker.cancellations(),
         sealing: Sealing { key: seal_key, valid },
         broker: broker.clone(),
+        bar: Bar::new(&config),
         config,
         pipelines,
         fleet,
+        policy,
         name,
         trusted,
         log,

@@ -11,8 +11,8 @@ use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::{LaneMessage, StepRef};
 use trilane_protocol::{AgentName, LaneName, Sensitivity, Status, TaskId, Work, subjects};
 use trilane_routing::fleet::FleetState;
+use trilane_routing::learned::LearnedScorer;
 use trilane_routing::route::{Parked, Route, Router, Unrouted};
-use trilane_routing::score::ColdStart;
 use trilane_service::metrics::catalogue::{FULL_LANE, PARKED, REDELIVERIES, ROUTED, TASK_COMPLEXITY};
 use trilane_service::metrics::labels::Lane;
 
@@ -212,10 +212,18 @@ impl Shared {
         let Incoming { work, agent, returned, pipeline, .. } = incoming;
         let fleet = self.fleet.now();
         let is_first = returned.is_none();
-        match self.router(&fleet).route(work, agent, returned.as_ref(), now) {
+        let scorer = self.policy.now();
+        let router = self.router(&scorer, &fleet, now);
+        match router.route(work, agent, returned.as_ref(), now) {
             Ok(route) => match self.keep_record(delivery, pipeline, &route).await? {
                 Some(ended) => Ok(ended),
-                None => self.put_on_lane(delivery, &route, is_first).await,
+                None => {
+                    let relayed = self.put_on_lane(delivery, &route, is_first).await?;
+                    if !matches!(relayed, Relayed::Ended) {
+                        self.bar.saw(&route, &self.config, now);
+                    }
+                    Ok(relayed)
+                }
             },
             Err(Unrouted::Rejected(rejected)) => self.reject(delivery, &rejected.work, rejected.error).await,
             Err(Unrouted::Parked(parked)) => self.park(delivery, &parked, now).await,
@@ -223,8 +231,19 @@ impl Shared {
     }
 
     /// What decisions rest on now.
-    pub(crate) fn router<'a>(&'a self, fleet: &'a FleetState) -> Router<'a> {
-        Router { registry: &self.config.registry, policy: &self.config.policy, scorer: &ColdStart, fleet }
+    pub(crate) fn router<'a>(
+        &'a self,
+        scorer: &'a LearnedScorer,
+        fleet: &'a FleetState,
+        now: Timestamp,
+    ) -> Router<'a> {
+        Router {
+            registry: &self.config.registry,
+            policy: &self.config.policy,
+            scorer,
+            bar: self.bar.now(&fleet.spending.book, now),
+            fleet,
+        }
     }
 
     /// Keeps the record of a pipeline, where the work is one; says how the task ends where that cannot be.

@@ -106,7 +106,8 @@ impl Shared {
         let agent = intake::agent_entry(&request.agent, &self.config.registry, &self.config.policy)
             .map_err(|_| NotPut::Dropped(Shadow::Unfit))?;
         let (lane, fleet, now) = (request.lane.clone(), self.fleet.now(), Timestamp::now());
-        let route = self.router(&fleet).shadow(request, agent, delivery.stored_at, now);
+        let scorer = self.policy.now();
+        let route = self.router(&scorer, &fleet, now).shadow(request, agent, delivery.stored_at, now);
         let route = Route::Local(route.map_err(|error| match error {
             NotShadowed::Private => NotPut::Dropped(Shadow::Private),
             NotShadowed::Unfit => NotPut::Dropped(Shadow::Unfit),

@@ -8,6 +8,7 @@
 //! * [`lanes`], [`agents`], [`alerts`], [`budget`], [`dashboard`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
+//! * [`policy`]: what the fleet has learned and follows
 //! * [`prove`]: that nothing private was offered to the cloud zone
 //! * [`screen`]: how good the detectors are, measured on labelled texts; `rows` reads them
 //! * [`models`], [`doctor`]: what this machine has and lacks
@@ -27,6 +28,7 @@ pub mod lanes;
 mod length;
 pub mod models;
 mod output;
+pub mod policy;
 pub mod prove;
 pub mod provision;
 pub mod results;
@@ -73,6 +75,7 @@ enum Verb {
     Dead(dead::DeadArgs),
     Budget(budget::BudgetArgs),
     Alerts(alerts::AlertsArgs),
+    Policy(policy::PolicyArgs),
     Prove(prove::ProveArgs),
     Screen(screen::ScreenArgs),
     Models(models::ModelsArgs),
@@ -121,6 +124,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Dead(args) => dead::run(args, &config).await,
         Verb::Budget(args) => budget::run(args, &config).await,
         Verb::Alerts(args) => alerts::run(args, &config).await,
+        Verb::Policy(args) => policy::run(args, &config).await,
         Verb::Prove(args) => prove::run(&args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,

@@ -6,8 +6,11 @@
 //! * [`intake`]: from a task on the wire to work; [`pipeline`]: the same for each step
 //! * [`screen`]: may it leave the local zone? with the [`detect`]ors
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
-//! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from
-//! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
+//! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from;
+//!   [`snapshot`]: a version of it as it is stored
+//! * [`learned`]: the score with what was learned beside it
+//! * [`route`]: the whole policy on one screen; `choose`, `prefer`, [`explore`] and `adjust` are its parts
+//! * [`steer`]: the bar that holds a share or a sum
 //! * [`validate`]: whether an answer is what its producer demands; [`improve`]: one lane up where it is not good enough;
 //!   [`shadow`]: the same task once more on a local lane
 //! * [`fleet`]: the state of the lanes that a decision is held against
@@ -20,18 +23,23 @@ mod choose;
 pub mod complexity;
 pub mod detect;
 pub mod example;
+pub mod explore;
 pub mod features;
 pub mod fleet;
 pub mod improve;
 pub mod intake;
 pub mod learn;
+pub mod learned;
 pub mod ledger;
 pub mod pipeline;
 pub mod policy;
+mod prefer;
 pub mod raw;
 pub mod registry;
 pub mod route;
 pub mod score;
 pub mod screen;
 pub mod shadow;
+pub mod snapshot;
+pub mod steer;
 pub mod validate;

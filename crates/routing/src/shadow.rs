@@ -63,7 +63,7 @@ impl Router<'_> {
         if state.is_none() || !is_served {
             return Err(NotShadowed::Busy);
         }
-        let score = complexity(cleared.work(), self.scorer);
+        let score = complexity(cleared.work(), self.scorer, self.registry, self.policy);
         let explanation = "run once more to see whether it could have stayed local; its answer is no result";
         let choice = Lanes::local(self.registry, self.fleet)
             .strongest(cleared.work(), &score, self.policy, Reason::Shadowed, explanation, |other| {
