@@ -11,7 +11,7 @@ use crate::fleet::FleetState;
 use crate::policy::{Policy, PrivatePin};
 use crate::prefer::{Bar, fits, prefer};
 use crate::registry::{Backend, Lane, Model, Registry};
-use crate::snapshot::HAND_MADE;
+use crate::snapshot::version_name;
 
 /// The lanes that a piece of work may be put on.
 #[derive(Debug)]
@@ -37,14 +37,6 @@ pub(crate) struct Choice {
     pub(crate) propensity: f64,
 }
 
-/// The version that a decision names: the rules', and with it that of the weights, once there are any.
-pub(crate) fn version_of(policy: &Policy, weights: u64) -> String {
-    match weights {
-        HAND_MADE => policy.version.clone(),
-        weights => format!("{}+w{weights}", policy.version),
-    }
-}
-
 impl Choice {
     /// The decision, with all that led to it.
     pub(crate) fn into_decision(
@@ -66,7 +58,7 @@ impl Choice {
             candidates: self.candidates,
             adjustments: self.adjustments,
             propensity: self.propensity,
-            policy_version: version_of(policy, scored.version),
+            policy_version: version_name(&policy.version, scored.version),
             decided_at,
         }
     }

@@ -6,7 +6,7 @@ use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::{LaneMessage, RerouteCause};
 use trilane_protocol::{Decision, LaneName, Work, Zone};
 
-use crate::choose::{Choice, Lanes, version_of};
+use crate::choose::{Choice, Lanes};
 use crate::complexity::{Scored, complexity};
 use crate::detect::Detectors;
 use crate::explore::draw;
@@ -16,6 +16,7 @@ use crate::prefer::{Bar, fits};
 use crate::registry::{Agent, Registry};
 use crate::score::Scorer;
 use crate::screen::{Cleared, Private, Screened, screen};
+use crate::snapshot::version_name;
 use crate::steer::tie;
 
 /// Everything that a decision rests on besides the work itself.
@@ -258,7 +259,7 @@ impl Router<'_> {
         };
         let open: Vec<&LaneName> =
             chosen.candidates.iter().filter(is_open).map(|candidate| &candidate.lane).collect();
-        let version = version_of(self.policy, score.version);
+        let version = version_name(&self.policy.version, score.version);
         let draw = draw(work, &version, self.policy.explore, &chosen.lane, &open);
         let (propensity, drawn) = (draw.propensity, draw.lane);
         match drawn.and_then(|lane| lanes.drawn(lane, &chosen, self.policy)) {

@@ -60,12 +60,10 @@ pub(super) fn time(at: Timestamp) -> String {
 pub(super) fn in_force(in_force: &InForce) -> String {
     let InForce { version, since, by, reason, previous } = in_force;
     let before = previous.map_or(String::new(), |previous| format!("; before it: {}", name(previous)));
-    match (*version, *since) {
-        (HAND_MADE, since) if since == Timestamp::UNIX_EPOCH => format!("{}: {reason}", name(HAND_MADE)),
-        (version, since) => {
-            format!("{} since {} UTC, by the {}: {reason}{before}", name(version), time(since), by.as_str())
-        }
+    if *in_force == InForce::hand_made() {
+        return format!("{}: {reason}", name(HAND_MADE));
     }
+    format!("{} since {} UTC, by the {}: {reason}{before}", name(*version), time(*since), by.as_str())
 }
 
 impl Shown {
