@@ -14,7 +14,7 @@ async fn provisioning_twice_changes_nothing() {
     let after = stream.get_info().await.unwrap();
     assert_eq!(before.config, after.config);
     assert_eq!(before.created, after.created);
-    assert_eq!(after.state.consumer_count, 6, "two local lanes with three priorities each");
+    assert_eq!(after.state.consumer_count, 8, "two local lanes with three priorities and shadows each");
 }
 
 #[tokio::test(flavor = "multi_thread")]

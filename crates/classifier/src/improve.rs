@@ -65,7 +65,7 @@ impl Shared {
         match self.broker.report(&result, done.encoding, delivery.traceparent()).await? {
             Reported::Stored => count_finished(&result),
             Reported::AnotherTasks => {
-                self.unread(delivery, ReadError::ReusedId(Box::new(done))).await.map(drop)?
+                self.unread(delivery, ReadError::ReusedId(Box::new(done))).await.map(drop)?;
             }
             Reported::AlreadyThere => {}
         }

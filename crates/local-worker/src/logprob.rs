@@ -55,7 +55,7 @@ fn power(number: f32) -> f32 {
     let left = exponent - (rounded - ROUNDING);
     let polynomial = 1.0
         + left
-            * (0.693_147_2
+            * (std::f32::consts::LN_2
                 + left * (0.240_226_5 + left * (0.055_504_11 + left * (0.009_618_13 + left * 0.001_333_36))));
     f32::from_bits(polynomial.to_bits().wrapping_add(rounded.to_bits() << 23))
 }

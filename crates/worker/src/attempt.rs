@@ -40,7 +40,9 @@ pub(crate) async fn run<R: Runner>(
     progress: Progress,
 ) -> Result<Completion, Outcome> {
     let cancel = CancellationToken::new();
-    let partials = partials(broker, &message.work, deliveries).with_progress(progress);
+    // What another lane has said of the task before is started anew, too.
+    let attempt = message.work.spent.attempts.saturating_add(deliveries);
+    let partials = partials(broker, &message.work, attempt).with_progress(progress);
     let assignment = Assignment {
         work: message.work.clone(),
         decision: message.decision.clone(),
@@ -103,12 +105,12 @@ fn remaining(deadline: Timestamp) -> Duration {
     Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default()
 }
 
-fn partials(broker: &Broker, work: &Work, deliveries: u32) -> PartialSender {
+fn partials(broker: &Broker, work: &Work, attempt: u32) -> PartialSender {
     if !work.stream {
         return PartialSender::disabled();
     }
     let (sender, receiver) = PartialSender::channel();
-    tokio::spawn(publish_partials(broker.clone(), work.clone(), deliveries, receiver));
+    tokio::spawn(publish_partials(broker.clone(), work.clone(), attempt, receiver));
     sender
 }
 

@@ -275,7 +275,7 @@ async fn run<R: Runner>(shared: &Shared<R>, message: &LaneMessage, deliveries: u
     let outcome = match ended {
         Ok(completion) => {
             let signs = looked_at(shared, message, &completion, &given_up).await;
-            Outcome::Completed(completion, signs)
+            Outcome::Completed(completion, signs.into())
         }
         Err(outcome) => outcome,
     };

@@ -21,7 +21,7 @@ const MIN_TIME_TO_IMPROVE_S: i64 = 5;
 #[derive(Debug)]
 pub enum Outcome {
     /// With an answer, and what was seen of it.
-    Completed(Completion, Signs),
+    Completed(Completion, Box<Signs>),
     /// Without one.
     Failed(RunError),
     /// The task's deadline passed, before or while it ran.
@@ -85,7 +85,7 @@ pub fn verdict(
             let error = TaskError::new("deadline_passed", "the deadline passed before there was an answer");
             Verdict::Report(Box::new(without_answer(message, attempt, Status::Expired, error, &used)))
         }
-        Outcome::Completed(completion, signs) => completed(message, completion, signs, attempt, improve),
+        Outcome::Completed(completion, signs) => completed(message, completion, *signs, attempt, improve),
         Outcome::Failed(error) => failed(message, &error, attempt),
     }
 }
@@ -146,7 +146,7 @@ fn of_shadow(message: &LaneMessage, outcome: Outcome, attempt: Attempt) -> Verdi
             text: completion.text,
             finish: completion.finish,
             usage: completion.usage,
-            signs,
+            signs: *signs,
             finished_at: attempt.ended_at,
         })),
         Outcome::Drained => Verdict::HandBack,
@@ -341,7 +341,7 @@ mod tests {
 
     /// What an answer that shows these signs leads to.
     fn fate_of_answer(message: &LaneMessage, signs: Signs) -> &'static str {
-        word(&verdict(message, Outcome::Completed(completion(), signs), attempt(1), &improve()))
+        word(&verdict(message, Outcome::Completed(completion(), signs.into()), attempt(1), &improve()))
     }
 
     fn failed_one() -> Signs {
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn what_is_handed_back_to_be_improved_holds_the_answer_as_it_would_stand() {
-        let outcome = Outcome::Completed(completion(), failed_one());
+        let outcome = Outcome::Completed(completion(), failed_one().into());
         let Verdict::Reroute(spent, RerouteCause::Improve { result, reason }) =
             verdict(&message("local", None), outcome, attempt(1), &improve())
         else {
@@ -468,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_result_adds_up_what_all_hops_have_used() {
-        let outcome = Outcome::Completed(completion(), Signs::default());
+        let outcome = Outcome::Completed(completion(), Box::default());
         let Verdict::Report(result) = verdict(&message("cloud", None), outcome, attempt(2), &improve())
         else {
             panic!("an answer is reported");
