@@ -9,6 +9,7 @@
 //! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from
 //! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
 //! * [`fleet`]: the state of the lanes that a decision is held against
+//! * [`review`]: what became of the tasks of a week, and what to change
 //! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
 
 mod adjust;
@@ -27,6 +28,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod raw;
 pub mod registry;
+pub mod review;
 pub mod route;
 pub mod score;
 pub mod screen;
