@@ -8,6 +8,7 @@
 //! * [`lanes`], [`agents`], [`alerts`], [`budget`], [`dashboard`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
+//! * [`report`]: what a week was worth, and what to change
 //! * [`prove`]: that nothing private was offered to the cloud zone
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
@@ -27,6 +28,7 @@ pub mod models;
 mod output;
 pub mod prove;
 pub mod provision;
+pub mod report;
 pub mod results;
 pub mod settings;
 pub mod submit;
@@ -69,6 +71,7 @@ enum Verb {
     Budget(budget::BudgetArgs),
     Alerts(alerts::AlertsArgs),
     Prove(prove::ProveArgs),
+    Report(report::ReportArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -112,6 +115,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Budget(args) => budget::run(args, &config).await,
         Verb::Alerts(args) => alerts::run(args, &config).await,
         Verb::Prove(args) => prove::run(&args, &config).await,
+        Verb::Report(args) => report::run(&args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Keys(args) => keys::run(&args, &config),

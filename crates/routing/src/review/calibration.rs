@@ -107,7 +107,13 @@ mod tests {
     use super::*;
 
     fn known(chance: f64, quality: f64) -> Evidence {
-        Evidence { lane: "local-fast".into(), quality, source: OutcomeSource::Feedback, chance }
+        Evidence {
+            lane: "local-fast".into(),
+            model: "small".into(),
+            quality,
+            source: OutcomeSource::Feedback,
+            chance,
+        }
     }
 
     /// 40 outcomes of chance 0.8, of which half are good.

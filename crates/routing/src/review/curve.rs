@@ -16,7 +16,7 @@ pub struct Curve {
     pub tasks: u64,
     /// From everything local, at bar 0, to everything in the cloud; private tasks are local on all of it.
     pub points: Vec<Point>,
-    /// What the decisions that were made come to, in the same measure.
+    /// What the decisions that were made come to, in the same measure; its bar is that of the last of them.
     pub today: Option<Point>,
     /// Lanes whose chances were corrected by their outcomes; those of the others are the router's word.
     pub corrected_lanes: Vec<String>,
@@ -43,14 +43,14 @@ pub(super) fn curve(choices: &[&Choice], registry: &Registry, correction: &Corre
         let bar = if index == last { f64::INFINITY } else { threshold };
         sweep.point(threshold, |choice| sweep.chosen(choice, bar))
     });
-    let bars: Vec<f64> = choices.iter().map(|choice| choice.threshold).collect();
-    let mean_bar = bars.iter().sum::<f64>() / bars.len().max(1) as f64;
+    let last_choice = choices.iter().max_by_key(|choice| choice.decided_at);
+    let bar = last_choice.map_or(0.0, |choice| choice.threshold);
     let taken =
         |choice: &Choice| choice.candidates.iter().position(|candidate| candidate.lane == choice.lane);
     Curve {
         tasks: (choices.len() as u64).saturating_mul(one_in),
         points: points.collect(),
-        today: sweep.point(mean_bar, taken),
+        today: sweep.point(bar, taken),
         corrected_lanes: correction.lanes(),
     }
 }

@@ -107,6 +107,8 @@ pub(super) struct Weighed {
 #[derive(Debug, Clone)]
 pub(super) struct Evidence {
     pub(super) lane: Name,
+    /// The model that gave it.
+    pub(super) model: Name,
     pub(super) quality: f64,
     pub(super) source: OutcomeSource,
     /// Chance that the policy had given the lane.
@@ -118,6 +120,7 @@ impl Task {
     pub(super) fn learn(&mut self, outcome: &Outcome, names: &mut Names) {
         let evidence = Evidence {
             lane: names.shared(outcome.lane.as_str()),
+            model: names.shared(outcome.model.as_str()),
             quality: share(outcome.quality),
             source: outcome.source,
             chance: share(outcome.chance),
@@ -133,6 +136,7 @@ impl Task {
         if let Some((quality, answer)) = self.feedback.zip(self.answer.as_ref().filter(is_answer)) {
             return Some(Evidence {
                 lane: answer.lane.clone()?,
+                model: answer.model.clone()?,
                 quality,
                 source: OutcomeSource::Feedback,
                 chance: self.chance_of(lane).unwrap_or(quality),

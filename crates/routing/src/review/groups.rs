@@ -7,7 +7,7 @@ use trilane_protocol::decision::Sensitivity;
 use trilane_protocol::learning::OutcomeSource;
 use trilane_protocol::{Status, Zone};
 
-use super::facts::{Evidence, Task};
+use super::facts::{Answer, Evidence, Name, Task};
 use super::interval::quantile;
 use super::quality::Quality;
 use super::sample::Key;
@@ -23,7 +23,7 @@ const REST: &str = "(others)";
 pub struct Group {
     /// Its name.
     pub name: String,
-    /// Its trust boundary: of lanes.
+    /// Its trust boundary: of lanes and models.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<Zone>,
     /// Tasks that ended there, however.
@@ -61,43 +61,43 @@ struct Sums {
     run_ms: Vec<u64>,
 }
 
-/// By the lane that a task ended on. An answer that was improved on another lane counts for the quality of its own.
-pub(super) fn by_lane<'a>(tasks: impl Iterator<Item = (&'a Key, &'a Task)>, one_in: u64) -> Vec<Group> {
-    let mut groups: BTreeMap<String, Sums> = BTreeMap::new();
-    for (_, task) in tasks {
-        let Some(answer) = &task.answer else { continue };
-        for evidence in task.evidence_by_lane().filter(|known| known.source != OutcomeSource::Shadow) {
-            groups.entry(evidence.lane.to_string()).or_default().evidence.push(evidence);
-        }
-        let Some(lane) = &answer.lane else { continue };
-        let group = groups.entry(lane.to_string()).or_default();
-        group.zone = group.zone.or(answer.zone);
-        group.add(task);
-    }
-    finish(groups, one_in)
+/// By the lane that a task ended on.
+pub(super) fn by_lane<'a>(tasks: impl Iterator<Item = &'a Task>, one_in: u64) -> Vec<Group> {
+    by_place(tasks, one_in, |answer| answer.lane.as_ref(), |known| &known.lane)
+}
+
+/// By the model that answered.
+pub(super) fn by_model<'a>(tasks: impl Iterator<Item = &'a Task>, one_in: u64) -> Vec<Group> {
+    by_place(tasks, one_in, |answer| answer.model.as_ref(), |known| &known.model)
 }
 
 /// By who published.
 pub(super) fn by_agent<'a>(tasks: impl Iterator<Item = (&'a Key, &'a Task)>, one_in: u64) -> Vec<Group> {
-    by(tasks, one_in, |(agent, _), _| Some(agent.to_string()))
-}
-
-/// By the model that answered.
-pub(super) fn by_model<'a>(tasks: impl Iterator<Item = (&'a Key, &'a Task)>, one_in: u64) -> Vec<Group> {
-    by(tasks, one_in, |_, task| Some(task.answer.as_ref()?.model.as_ref()?.to_string()))
-}
-
-fn by<'a>(
-    tasks: impl Iterator<Item = (&'a Key, &'a Task)>,
-    one_in: u64,
-    name: impl Fn(&Key, &Task) -> Option<String>,
-) -> Vec<Group> {
     let mut groups: BTreeMap<String, Sums> = BTreeMap::new();
-    for (key, task) in tasks.filter(|(_, task)| task.answer.is_some()) {
-        let Some(name) = name(key, task) else { continue };
-        let group = groups.entry(name).or_default();
+    for ((agent, _), task) in tasks {
+        let group = groups.entry(agent.to_string()).or_default();
         group.evidence.extend(task.evidence());
         group.add(task);
+        // An agent has none.
+        group.zone = None;
+    }
+    finish(groups, one_in)
+}
+
+/// An answer that was improved elsewhere counts for the quality of where it came from; shadows are no answers.
+fn by_place<'a>(
+    tasks: impl Iterator<Item = &'a Task>,
+    one_in: u64,
+    ended: impl Fn(&Answer) -> Option<&Name>,
+    answered: impl Fn(&Evidence) -> &Name,
+) -> Vec<Group> {
+    let mut groups: BTreeMap<String, Sums> = BTreeMap::new();
+    for task in tasks {
+        for evidence in task.evidence_by_lane().filter(|known| known.source != OutcomeSource::Shadow) {
+            groups.entry(answered(&evidence).to_string()).or_default().evidence.push(evidence);
+        }
+        let Some(place) = task.answer.as_ref().and_then(&ended) else { continue };
+        groups.entry(place.to_string()).or_default().add(task);
     }
     finish(groups, one_in)
 }
@@ -105,6 +105,7 @@ fn by<'a>(
 impl Sums {
     fn add(&mut self, task: &Task) {
         let Some(answer) = &task.answer else { return };
+        self.zone = self.zone.or(answer.zone);
         self.tasks += 1;
         self.done += u64::from(answer.status == Status::Done);
         self.private += u64::from(task.sensitivity() == Some(Sensitivity::Private));

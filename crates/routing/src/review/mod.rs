@@ -29,10 +29,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use trilane_protocol::decision::{RouteRecord, Sensitivity};
+use trilane_protocol::decision::{Reason, RouteRecord, Sensitivity};
 use trilane_protocol::learning::{Feedback, JUDGE, Outcome};
 use trilane_protocol::ledger::{Book, LedgerEntry};
-use trilane_protocol::{AgentName, Status, TaskId, TaskResult};
+use trilane_protocol::{AgentName, Decision, Status, TaskId, TaskResult, Zone};
 
 use self::calibration::Correction;
 use self::curve::Curve;
@@ -79,6 +79,7 @@ pub struct Review<'a> {
     days: Days,
     statuses: BTreeMap<&'static str, u64>,
     results_usd: f64,
+    private_in_cloud: u64,
     dead_letters: u64,
 }
 
@@ -145,6 +146,8 @@ pub struct Totals {
     pub public: u64,
     /// Those that it did not.
     pub private: u64,
+    /// Private ones that were put into the cloud zone: none, or `trilane prove` names them; always all of them.
+    pub private_in_cloud: u64,
     /// Dollars that the results name; always all of them.
     pub results_usd: f64,
     /// Dollars of it that the learner's judge took.
@@ -165,6 +168,7 @@ impl<'a> Review<'a> {
             days: Days::default(),
             statuses: BTreeMap::new(),
             results_usd: 0.0,
+            private_in_cloud: 0,
             dead_letters: 0,
         }
     }
@@ -172,6 +176,10 @@ impl<'a> Review<'a> {
     /// A result of the time.
     pub fn take_result(&mut self, result: &TaskResult) {
         *self.statuses.entry(result.status.as_str()).or_default() += 1;
+        let is_leak = |decision: &&Decision| {
+            decision.zone == Zone::Cloud && decision.screen.sensitivity == Sensitivity::Private
+        };
+        self.private_in_cloud += u64::from(result.decision.as_ref().filter(is_leak).is_some());
         let cost_usd = amount(result.cost_usd);
         self.results_usd += cost_usd;
         self.days.take_result(cost_usd, result.finished_at.clamp(self.terms.since, self.terms.until));
@@ -182,9 +190,10 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// A record of the routing log. Only first decisions count: the later ones of a task follow from what it met.
+    /// A record of the routing log. Only first decisions count: the later ones of a task follow from what it met, and a
+    /// shadow's are of no task.
     pub fn take_route(&mut self, record: &RouteRecord) {
-        if record.hop > 0 || record.step.is_some() {
+        if record.hop > 0 || record.step.is_some() || record.decision.reason == Reason::Shadowed {
             return;
         }
         let Some(task) = self.tasks.entry(&(record.agent.clone(), record.task_id.clone())) else { return };
@@ -240,9 +249,9 @@ impl<'a> Review<'a> {
             coverage: self.coverage(ended().count()),
             totals: self.totals(),
             quality: Quality::of(of_work().filter_map(Task::evidence)),
-            lanes: groups::by_lane(ended(), one_in),
+            lanes: groups::by_lane(ended().map(|(_, task)| task), one_in),
             agents: groups::by_agent(ended(), one_in),
-            models: groups::by_model(ended(), one_in),
+            models: groups::by_model(ended().map(|(_, task)| task), one_in),
             escalated: moves::escalated(of_work(), one_in),
             shadows: moves::shadows(of_work(), one_in),
             savings: savings::savings(of_work(), registry, one_in, seed),
@@ -277,6 +286,7 @@ impl<'a> Review<'a> {
             done: self.statuses.get(Status::Done.as_str()).copied().unwrap_or_default(),
             public: of(Sensitivity::Public),
             private: of(Sensitivity::Private),
+            private_in_cloud: self.private_in_cloud,
             results_usd: self.results_usd,
             judge_usd: judge_usd * one_in as f64,
             under_way: count(&|_, task| task.answer.is_none()),
@@ -286,7 +296,7 @@ impl<'a> Review<'a> {
 }
 
 impl Figures {
-    /// The bar that the decisions were held to, 0 to 1; their mean where it was moved. Absent without decisions.
+    /// The bar that the last decision was held to, 0 to 1. Absent without decisions.
     pub fn bar(&self) -> Option<f64> {
         self.curve.today.map(|today| today.threshold)
     }

@@ -14,6 +14,9 @@ const ENOUGH_OUTCOMES: u64 = 30;
 /// Local answers with evidence from which on their quality is judged.
 const ENOUGH_LOCAL: u64 = 20;
 
+/// Shadows from which on they say something of the bar.
+const ENOUGH_SHADOWS: u64 = 10;
+
 /// By how much a change of the bar is tried.
 const STEP: f64 = 0.1;
 
@@ -62,6 +65,10 @@ fn spent(figures: &Figures) -> String {
     let about = if figures.coverage.one_in > 1 { "about " } else { "" };
     let private = match figures.totals.private {
         0 => "none of them was private".to_owned(),
+        _ if figures.totals.private_in_cloud > 0 => {
+            let leaked = things(figures.totals.private_in_cloud, "PRIVATE TASK");
+            format!("{leaked} ENDED IN THE CLOUD ZONE, run `trilane prove` now")
+        }
         private => format!("{about}{} were private and stayed inside", count(private)),
     };
     format!(
@@ -163,17 +170,19 @@ fn bad_answers(figures: &Figures) -> Option<Advice> {
 fn needless_calls(figures: &Figures) -> Option<Advice> {
     let stayed = &figures.could_have_stayed;
     let is_worth = stayed.shown_usd > 0.0 && stayed.shown_usd >= WORTH * figures.spend.total_usd;
-    let top = stayed.shown_by_agent.first().filter(|_| is_worth)?;
+    let (bar, shadows) = (figures.bar()?, &figures.shadows);
+    // Where shadows fail more often than the bar allows, a lower one would let the failures stay too.
+    let is_shown = shadows.quality.outcomes >= ENOUGH_SHADOWS && shadows.quality.mean? >= bar;
+    let top = stayed.shown_by_agent.first().filter(|_| is_worth && is_shown)?;
     let calls =
         if top.tasks == 1 { "a cloud call".to_owned() } else { format!("{} cloud calls", count(top.tasks)) };
-    let bar = figures
-        .bar()
-        .map_or_else(String::new, |bar| format!(" from {bar:.2} to {:.2}", (bar - STEP).max(0.0)));
     let sentence = format!(
-        "Next week: lower the bar (policy.good_enough){bar}: {calls} of agent {} worth {} could have stayed, as shadows have \
-         shown.",
+        "Next week: lower the bar (policy.good_enough) from {bar:.2} to {:.2}: {calls} of agent {} worth {} could have \
+         stayed, and of all cloud calls that shadows tried {} could.",
+        (bar - STEP).max(0.0),
         top.agent,
-        dollars(top.usd)
+        dollars(top.usd),
+        percent(shadows.would_do as f64 / shadows.judged.max(1) as f64)
     );
     Some(Advice { kind: AdviceKind::LowerBar, sentence })
 }

@@ -3,7 +3,7 @@
 /// Dollars: `$0`, `$0.0035`, `$12.30`, `$1,204.50`; what is less than a hundredth of a cent is said to be that.
 pub fn dollars(usd: f64) -> String {
     match usd {
-        usd if usd == 0.0 => "$0".to_owned(),
+        0.0 => "$0".to_owned(),
         usd if usd < 0.0 => format!("-{}", dollars(-usd)),
         usd if usd < 0.000_1 => "<$0.0001".to_owned(),
         usd if usd < 1.0 => format!("${usd:.4}"),
