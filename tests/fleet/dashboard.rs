@@ -100,7 +100,7 @@ impl Scene {
 }
 
 /// Where Chromium is; `None` where there is none and none is required.
-fn chromium() -> Option<&'static str> {
+pub(crate) fn chromium() -> Option<&'static str> {
     let found = CHROMIUM.into_iter().find(|path| Path::new(path).exists());
     if found.is_none() {
         let missing = "no Chromium is installed (on Debian: apt-get install chromium)";
@@ -113,7 +113,14 @@ fn chromium() -> Option<&'static str> {
 
 /// The script at work; it ends with the test.
 fn script(chromium: &str, url: &str, steps: &[&str]) -> Child {
-    let mut command = Command::from(python());
-    command.arg(tool("dashboard.py")).arg(url).args(steps).env("TRILANE_TEST_CHROMIUM_PATH", chromium);
+    let mut command = driver("dashboard.py", chromium);
+    command.arg(url).args(steps);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
+}
+
+/// A script of `tests/tools` that drives Chromium.
+pub(crate) fn driver(script: &str, chromium: &str) -> Command {
+    let mut command = Command::from(python());
+    command.arg(tool(script)).env("TRILANE_TEST_CHROMIUM_PATH", chromium);
+    command
 }

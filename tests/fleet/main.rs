@@ -27,6 +27,7 @@ mod prometheus;
 mod prove;
 mod providers;
 mod real_model;
+mod report;
 mod schedule;
 mod seal;
 mod shadows;
@@ -39,3 +40,6 @@ mod transport;
 #[expect(dead_code, reason = "the script has words that only other tests use")]
 #[path = "../../crates/providers/tests/chat/server.rs"]
 mod scripted_http;
+
+#[path = "../../crates/cli/src/report/tests/week.rs"]
+mod made_up_week;

@@ -9,6 +9,7 @@
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
 //! * [`policy`]: what the fleet has learned and follows
+//! * [`report`]: what a week was worth, and what to change
 //! * [`prove`]: that nothing private was offered to the cloud zone
 //! * [`screen`]: how good the detectors are, measured on labelled texts; `rows` reads them
 //! * [`models`], [`doctor`]: what this machine has and lacks
@@ -31,6 +32,7 @@ mod output;
 pub mod policy;
 pub mod prove;
 pub mod provision;
+pub mod report;
 pub mod results;
 mod rows;
 pub mod screen;
@@ -78,6 +80,7 @@ enum Verb {
     Policy(policy::PolicyArgs),
     Prove(prove::ProveArgs),
     Screen(screen::ScreenArgs),
+    Report(report::ReportArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -126,6 +129,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Alerts(args) => alerts::run(args, &config).await,
         Verb::Policy(args) => policy::run(args, &config).await,
         Verb::Prove(args) => prove::run(&args, &config).await,
+        Verb::Report(args) => report::run(&args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Keys(args) => keys::run(&args, &config),

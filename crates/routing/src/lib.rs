@@ -14,6 +14,7 @@
 //! * [`validate`]: whether an answer is what its producer demands; [`improve`]: one lane up where it is not good enough;
 //!   [`shadow`]: the same task once more on a local lane
 //! * [`fleet`]: the state of the lanes that a decision is held against
+//! * [`review`]: what became of the tasks of a week, and what to change
 //! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
 
 mod adjust;
@@ -36,6 +37,7 @@ pub mod policy;
 mod prefer;
 pub mod raw;
 pub mod registry;
+pub mod review;
 pub mod route;
 pub mod score;
 pub mod screen;
