@@ -7,6 +7,7 @@
 //! * [`screen`]: may it leave the local zone? with the [`detect`]ors
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
 //! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from
+//! * [`off_policy`]: what policies are worth that were not followed
 //! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
 //! * [`fleet`]: the state of the lanes that a decision is held against
 //! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
@@ -23,6 +24,7 @@ pub mod fleet;
 pub mod intake;
 pub mod learn;
 pub mod ledger;
+pub mod off_policy;
 pub mod pipeline;
 pub mod policy;
 pub mod raw;
