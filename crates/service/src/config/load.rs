@@ -6,7 +6,7 @@ use config::{Config as Sources, File, FileFormat};
 use trilane_protocol::nearest::with_suggestion;
 use trilane_routing::raw::{RawRegistry, RegistryError};
 
-use super::{Config, RawConfig, environment, watching};
+use super::{Config, RawConfig, environment, learning, watching};
 
 /// The embedded default, every key annotated.
 pub const DEFAULT_TOML: &str = include_str!("../../../../config/trilane.toml");
@@ -120,12 +120,14 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
         local_worker: raw.local_worker,
         classifier: raw.classifier,
         monitor: raw.monitor,
+        learning: raw.learning,
         alerts: raw.alerts,
         dashboard: raw.dashboard,
         telemetry: raw.telemetry,
     };
     check_numbers(&config)?;
     watching::check(&config)?;
+    learning::check(&config)?;
     Ok(config)
 }
 
