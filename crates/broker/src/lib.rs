@@ -25,6 +25,7 @@
 //! * [`depth`]: how long the queues are; pause and resume
 //! * [`observe`]: what the monitor looks at beyond that
 //! * [`pipelines`]: what is kept of a pipeline while it runs
+//! * [`policy`]: the versions of the learned policy, and which is in force
 
 pub mod browse;
 pub mod cancel;
@@ -42,6 +43,7 @@ pub mod letters;
 pub mod logs;
 pub mod observe;
 pub mod pipelines;
+pub mod policy;
 pub mod provision;
 pub mod publish;
 pub mod pull;

@@ -8,6 +8,8 @@
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
 //! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from
 //! * [`off_policy`]: what policies are worth that were not followed
+//! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from;
+//!   [`snapshot`]: a version of it as it is stored
 //! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
 //! * [`fleet`]: the state of the lanes that a decision is held against
 //! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
@@ -32,3 +34,4 @@ pub mod registry;
 pub mod route;
 pub mod score;
 pub mod screen;
+pub mod snapshot;
