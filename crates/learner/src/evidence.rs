@@ -26,25 +26,17 @@ const SIGNS_WEIGHT: f64 = 0.25;
 pub(crate) struct Judged {
     /// What is published of it.
     pub(crate) outcome: Outcome,
-    /// What can be said of policies by it; none for answers whose lane was not drawn among others.
-    pub(crate) basis: Option<Basis>,
-}
-
-/// How the lane of a judged answer had been drawn.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Basis {
-    /// The decision whose candidates were the choice.
-    pub(crate) decision: Decision,
-    /// Whether the answer is a fair witness: bad signs alone are only ever seen of bad answers.
-    pub(crate) is_fair: bool,
+    /// The decision whose candidates its lane was drawn among; none where it was not drawn: then it teaches, but policies
+    /// are not judged by it.
+    pub(crate) drawn: Option<Decision>,
 }
 
 impl Judged {
     /// What a head learns it with: the share that its source counts, and where the lane was drawn 1 divided by the
     /// propensity, so that lanes which are rarely tried count for all the times they were not.
     pub(crate) fn weight(&self) -> f64 {
-        let drawn = self.basis.is_some() && self.outcome.propensity > 0.0;
-        weight_of(self.outcome.source) / if drawn { self.outcome.propensity } else { 1.0 }
+        let is_drawn = self.drawn.is_some() && self.outcome.propensity > 0.0;
+        weight_of(self.outcome.source) / if is_drawn { self.outcome.propensity } else { 1.0 }
     }
 }
 
@@ -93,7 +85,12 @@ pub(crate) fn of_feedback(result: &TaskResult, feedback: Feedback, at: Timestamp
 }
 
 /// What a judge says of a shadow. `result` is the cloud's.
-pub(crate) fn of_shadow(result: &TaskResult, shadow: &ShadowAnswer, is_good: bool, at: Timestamp) -> Option<Judged> {
+pub(crate) fn of_shadow(
+    result: &TaskResult,
+    shadow: &ShadowAnswer,
+    is_good: bool,
+    at: Timestamp,
+) -> Option<Judged> {
     let decision = answered(result)?;
     let outcome = Outcome {
         task_id: result.task_id.clone(),
@@ -110,7 +107,7 @@ pub(crate) fn of_shadow(result: &TaskResult, shadow: &ShadowAnswer, is_good: boo
         policy_version: decision.policy_version.clone(),
         at,
     };
-    Some(Judged { outcome, basis: None })
+    Some(Judged { outcome, drawn: None })
 }
 
 /// Whether the task's answer was cut short, refused, or goes round in circles.
@@ -156,8 +153,7 @@ fn of_earlier(
         at,
     };
     let is_drawn = earlier.propensity > 0.0 && earlier.propensity < 1.0;
-    let basis = is_drawn.then(|| Basis { decision: decision.clone(), is_fair: has_failed });
-    Judged { outcome, basis }
+    Judged { outcome, drawn: is_drawn.then(|| decision.clone()) }
 }
 
 fn own(
@@ -169,10 +165,7 @@ fn own(
 ) -> Option<Judged> {
     let lane = result.lane.clone()?;
     let earlier_usd = result.earlier.as_ref().map_or(0.0, |earlier| earlier.cost_usd);
-    let basis = is_drawn(decision).then(|| Basis {
-        decision: decision.clone(),
-        is_fair: source != OutcomeSource::Signs,
-    });
+    let drawn = is_drawn(decision).then(|| decision.clone());
     let outcome = Outcome {
         task_id: result.task_id.clone(),
         agent: result.agent.clone(),
@@ -184,11 +177,11 @@ fn own(
         quality,
         source,
         cost_usd: (result.cost_usd - earlier_usd).max(0.0),
-        propensity: if basis.is_some() { decision.propensity } else { 1.0 },
+        propensity: if drawn.is_some() { decision.propensity } else { 1.0 },
         policy_version: decision.policy_version.clone(),
         at,
     };
-    Some(Judged { outcome, basis })
+    Some(Judged { outcome, drawn })
 }
 
 /// Whether the lane of a decision is the one that was drawn, by the policy and nothing else: not pinned, not moved, and not

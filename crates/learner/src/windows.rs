@@ -43,8 +43,7 @@ impl Windows {
         let is_choice = is_drawn(decision) && decision.reason != Reason::Explored;
         let is_public = decision.screen.sensitivity == Sensitivity::Public;
         let could_leave = decision.candidates.len() > 1;
-        let is_learned =
-            decision.score.source == ScoreSource::Learned && decision.policy_version == version;
+        let is_learned = decision.score.source == ScoreSource::Learned && decision.policy_version == version;
         if is_choice && is_public && could_leave && is_learned {
             push(&mut self.decisions, decision.lane.clone(), DECISIONS);
         }

@@ -75,8 +75,11 @@ fn signs_and_validators_are_heard() {
 
 #[test]
 fn a_model_is_asked_with_marks_that_no_answer_can_forge() {
-    let subject =
-        Subject { agent: "sample".parse().unwrap(), task_id: "1".parse().unwrap(), lane: "deep".parse().unwrap() };
+    let subject = Subject {
+        agent: "sample".parse().unwrap(),
+        task_id: "1".parse().unwrap(),
+        lane: "deep".parse().unwrap(),
+    };
     let ask = |answer: &str| {
         question(&subject, &task(Generation::default()), "Oslo", answer, &"judge-model".parse().unwrap())
     };
@@ -84,7 +87,10 @@ fn a_model_is_asked_with_marks_that_no_answer_can_forge() {
     let text = &asked.messages.as_ref().unwrap()[1].content;
     let mark = text.lines().last().unwrap().strip_prefix("[end of candidate ").unwrap();
     assert_eq!(text.matches(mark).count(), 6, "six marks are ours and no other: {text}");
-    assert_eq!((asked.sensitivity, asked.model.as_ref().unwrap().as_str()), (Some(Sensitivity::Public), "judge-model"));
+    assert_eq!(
+        (asked.sensitivity, asked.model.as_ref().unwrap().as_str()),
+        (Some(Sensitivity::Public), "judge-model")
+    );
     let other = ask("other").unwrap();
     assert_ne!(other.messages.unwrap()[1].content.lines().last(), text.lines().last());
     assert_eq!(ask(&"x".repeat(MAX_SHOWN_BYTES + 1)), None);

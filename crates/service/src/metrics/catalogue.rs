@@ -5,8 +5,8 @@ use super::labels::Process::{
     Classifier, CloudWorker, EndpointWorker, Learner, LocalWorker, Monitor, Notifier,
 };
 use super::labels::{
-    Agent, Cause, Code, Health, Lane, Model, Outcome, Posted, Process, Reason, Source, Unused,
-    Version, Window, Zone,
+    Agent, Cause, Code, Health, Lane, Model, Outcome, Posted, Process, Reason, Source, Unused, Version,
+    Window, Zone,
 };
 use super::metric::{Counter, Description, Gauge, Histogram, Unit};
 
