@@ -12,6 +12,7 @@ mod dashboard;
 mod dead_letters;
 mod faults;
 mod janitor;
+mod learning;
 mod lifecycle;
 mod links;
 mod metric_table;

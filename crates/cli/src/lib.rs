@@ -6,6 +6,7 @@
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
 //! * [`submit`], [`results`], [`cancel`]: tasks in, answers out, and tasks taken back
 //! * [`lanes`], [`agents`], [`alerts`], [`budget`], [`dashboard`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`explain`], [`export`]: why tasks went where they went, and what is known of them
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
 //! * [`prove`]: that nothing private was offered to the cloud zone
@@ -20,6 +21,8 @@ pub mod configuration;
 pub mod dashboard;
 pub mod dead;
 pub mod doctor;
+pub mod explain;
+pub mod export;
 pub mod keys;
 pub mod lanes;
 mod length;
@@ -68,6 +71,8 @@ enum Verb {
     Dead(dead::DeadArgs),
     Budget(budget::BudgetArgs),
     Alerts(alerts::AlertsArgs),
+    Explain(explain::ExplainArgs),
+    Export(export::ExportArgs),
     Prove(prove::ProveArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
@@ -111,6 +116,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Dead(args) => dead::run(args, &config).await,
         Verb::Budget(args) => budget::run(args, &config).await,
         Verb::Alerts(args) => alerts::run(args, &config).await,
+        Verb::Explain(args) => explain::run(args, &config).await,
+        Verb::Export(args) => export::run(args, &config).await,
         Verb::Prove(args) => prove::run(&args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,

@@ -202,3 +202,6 @@ fn chance(decision: &Decision, lane: &LaneName) -> f64 {
     let candidate = decision.candidates.iter().find(|candidate| candidate.lane == *lane);
     candidate.map_or(0.0, |candidate| candidate.chance)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

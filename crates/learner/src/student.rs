@@ -122,3 +122,6 @@ impl Student {
         trial.check().is_ok().then_some(trial)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use trilane_broker::logs::{Log, ReadError, Start};
 use trilane_broker::publish::PublishError;
 use trilane_protocol::alert::Alert;
 use trilane_protocol::learning::{JUDGE, Outcome};
-use trilane_protocol::{AgentName, Encoding, subjects};
+use trilane_protocol::{AgentName, Encoding, Task, TaskId, subjects};
 use trilane_routing::snapshot::InForce;
 use trilane_service::metrics::catalogue::{NOT_LEARNED, OUTCOMES, SHADOWS_ASKED, TRIALS};
 use trilane_service::metrics::labels::Lane;
@@ -296,7 +296,7 @@ async fn publish(broker: &Broker, lesson: &Lesson) {
     for judged in &lesson.learned {
         let is_kept = |before: &Outcome| before.source == judged.outcome.source;
         if !lesson.before_of(&judged.outcome).is_some_and(is_kept) {
-            until_taken(async || broker.keep_outcome(&judged.outcome).await).await;
+            until_taken(broker, Words::Outcome(&judged.outcome)).await;
         }
     }
     match &lesson.asks {
@@ -304,20 +304,22 @@ async fn publish(broker: &Broker, lesson: &Lesson) {
             Ok(()) => SHADOWS_ASKED.add(1, Lane::of(&request.lane)),
             Err(error) => tracing::debug!(%error, "no shadow was asked for"),
         },
-        Some(Asks::Question(task)) => {
-            let Ok(agent) = AgentName::new(JUDGE) else { return };
-            let id = task.id.as_ref().map(ToString::to_string);
-            let ask = async || broker.submit(&agent, task, Encoding::Json, id.as_deref()).await.map(drop);
-            until_taken(ask).await;
-        }
+        Some(Asks::Question(task)) => until_taken(broker, Words::Question(task)).await,
         None => {}
     }
 }
 
+/// What must not be missing.
+#[derive(Clone, Copy)]
+enum Words<'a> {
+    Outcome(&'a Outcome),
+    Question(&'a Task),
+}
+
 /// Publishes until the server has taken it, or never will.
-async fn until_taken(publish: impl AsyncFn() -> Result<(), PublishError>) {
+async fn until_taken(broker: &Broker, words: Words<'_>) {
     loop {
-        match publish().await {
+        match say(broker, words).await {
             Ok(()) => return,
             Err(error) if error.is_retryable() => {
                 tracing::warn!(%error, "learning waits until this is published");
@@ -327,6 +329,17 @@ async fn until_taken(publish: impl AsyncFn() -> Result<(), PublishError>) {
                 tracing::warn!(%error, "this is not published");
                 return;
             }
+        }
+    }
+}
+
+async fn say(broker: &Broker, words: Words<'_>) -> Result<(), PublishError> {
+    match words {
+        Words::Outcome(outcome) => broker.keep_outcome(outcome).await,
+        Words::Question(task) => {
+            let Ok(agent) = AgentName::new(JUDGE) else { return Ok(()) };
+            let id = task.id.as_ref().map(TaskId::as_str);
+            broker.submit(&agent, task, Encoding::Json, id).await.map(drop)
         }
     }
 }

@@ -108,3 +108,6 @@ fn push<T>(window: &mut VecDeque<T>, item: T, most: usize) {
         window.pop_front();
     }
 }
+
+#[cfg(test)]
+mod tests;
