@@ -9,6 +9,7 @@
 //! * [`explain`], [`export`]: why tasks went where they went, and what is known of them
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
+//! * [`policy`]: what the fleet has learned and follows
 //! * [`prove`]: that nothing private was offered to the cloud zone
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
@@ -28,6 +29,7 @@ pub mod lanes;
 mod length;
 pub mod models;
 mod output;
+pub mod policy;
 pub mod prove;
 pub mod provision;
 pub mod results;
@@ -73,6 +75,7 @@ enum Verb {
     Alerts(alerts::AlertsArgs),
     Explain(explain::ExplainArgs),
     Export(export::ExportArgs),
+    Policy(policy::PolicyArgs),
     Prove(prove::ProveArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
@@ -118,6 +121,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Alerts(args) => alerts::run(args, &config).await,
         Verb::Explain(args) => explain::run(args, &config).await,
         Verb::Export(args) => export::run(args, &config).await,
+        Verb::Policy(args) => policy::run(args, &config).await,
         Verb::Prove(args) => prove::run(&args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,

@@ -184,11 +184,15 @@ fn own(
     Some(Judged { outcome, drawn })
 }
 
-/// Whether the lane of a decision is the one that was drawn, by the policy and nothing else: not pinned, not moved, and not
-/// by the producer's own score.
-pub(crate) fn is_drawn(decision: &Decision) -> bool {
-    let by_policy = matches!(decision.reason, Reason::GoodEnough | Reason::Strongest | Reason::Explored);
-    by_policy && decision.adjustments.is_empty() && decision.score.source != ScoreSource::Producer
+/// Whether the lane of a decision was drawn: the propensity is that of the lane where the task was put, adjustments and all.
+/// What was pinned, scored by its producer or given back by a worker could not have gone elsewhere.
+fn is_drawn(decision: &Decision) -> bool {
+    let by_policy = !matches!(
+        decision.reason,
+        Reason::Pinned | Reason::PrivatePin | Reason::Degraded | Reason::Escalated | Reason::Shadowed
+    );
+    let is_chance = decision.propensity > 0.0 && decision.propensity < 1.0;
+    by_policy && is_chance && decision.score.source != ScoreSource::Producer
 }
 
 /// Whether the cloud has answered a task that may be shown to it, by a choice of the policy.

@@ -2,7 +2,6 @@
 //!
 //! * `evidence`: what a result, a verdict or a shadow says of how good an answer was
 //! * `judge`: whether a local answer would have done in the place of the cloud's
-//! * `rule`: which lane a policy takes, and how sure it is
 //! * `trials`: the judged tasks that policies are held against each other by
 //! * `student`: what has been learned until now, one judged answer at a time
 //! * `windows`: what of late says that something is wrong with the policy in force
@@ -15,7 +14,6 @@ mod evidence;
 mod gather;
 mod judge;
 mod promote;
-mod rule;
 mod state;
 mod student;
 mod tenure;

@@ -8,12 +8,11 @@ use trilane_protocol::decision::Decision;
 use trilane_protocol::learning::{Outcome, OutcomeSource};
 use trilane_routing::features::Features;
 use trilane_routing::learn::Weights;
-use trilane_routing::off_policy::Trial;
-use trilane_routing::snapshot::HAND_MADE;
+use trilane_routing::off_policy::{Offer, Trial, rule};
+use trilane_routing::snapshot::version_name;
 use trilane_service::Config;
 
 use crate::evidence::Judged;
-use crate::rule;
 use crate::trials::Trials;
 use crate::windows::Windows;
 
@@ -50,10 +49,7 @@ pub(crate) struct Followed {
 impl Followed {
     /// The version as decisions name it.
     pub(crate) fn name(&self, config: &Config) -> String {
-        match self.number {
-            HAND_MADE => config.policy.version.clone(),
-            number => format!("{}+w{number}", config.policy.version),
-        }
+        version_name(&config.policy.version, self.number)
     }
 }
 
@@ -108,11 +104,14 @@ impl Student {
         features: &Features,
         config: &Config,
     ) -> Option<Trial> {
-        let offers = rule::offers(config, decision, features, &self.candidate, &self.in_force.weights);
+        let Config { registry, policy, .. } = config;
+        let (candidate, in_force) = (&self.candidate, &self.in_force.weights);
+        let offers = rule::offers(decision, features, candidate, in_force, registry, policy);
+        let choose = |chance: fn(&Offer) -> f64| rule::choose(&offers, decision, registry, policy, chance);
         let trial = Trial {
             chosen: offers.iter().position(|offer| offer.lane == outcome.lane)?,
-            candidate: rule::choose(&offers, decision.threshold, |offer| offer.chance)?,
-            in_force: rule::choose(&offers, decision.threshold, |offer| offer.chance_in_force)?,
+            candidate: choose(|offer| offer.chance)?,
+            in_force: choose(|offer| offer.chance_in_force)?,
             offers,
             propensity: outcome.propensity,
             quality: outcome.quality,

@@ -21,6 +21,7 @@ use trilane_service::{Config, Shutdown};
 use crate::gather::{Asks, Gatherer, Lesson};
 use crate::state::{Claim, Keeper, Positions};
 use crate::student::{Followed, Student};
+use crate::windows::is_wanted;
 
 /// Kinds of alerts, as the monitor knows them.
 const ROUTER_CONSTANT: &str = "router_constant";
@@ -245,7 +246,10 @@ impl Tenure {
     async fn alert(&mut self) {
         let mut wrong = Vec::new();
         let at = self.student.seen_at;
-        if let Some((lane, share)) = self.student.windows.constant() {
+        let lanes = &self.config.registry.lanes;
+        let is_wanted =
+            |lane| lanes.get(lane).is_some_and(|lane| is_wanted(lane.zone, self.config.policy.target));
+        if let Some((lane, share)) = self.student.windows.constant().filter(|(lane, _)| !is_wanted(*lane)) {
             let said = format!("{:.0} % of the last public tasks went to `{lane}`", 100.0 * share);
             wrong.push(Alert::new(ROUTER_CONSTANT, lane.as_str(), said, at));
         }

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use trilane_protocol::decision::{Decision, Reason, ScoreSource, Sensitivity};
 use trilane_protocol::learning::{Outcome, OutcomeSource};
 use trilane_protocol::{LaneName, Zone};
-
-use crate::evidence::is_drawn;
+use trilane_routing::policy::Target;
 
 /// Decisions that are looked at: with fewer, a run of like tasks would be taken for a router that is constant.
 const DECISIONS: usize = 300;
@@ -40,7 +39,8 @@ impl Windows {
     /// Notes a decision of the version in force. Only what learned weights have chosen counts: what was pinned, drawn to
     /// explore, or moved because a lane was not to be had says nothing of them.
     pub(crate) fn decided(&mut self, decision: &Decision, version: &str) {
-        let is_choice = is_drawn(decision) && decision.reason != Reason::Explored;
+        let is_choice = matches!(decision.reason, Reason::GoodEnough | Reason::Strongest)
+            && decision.adjustments.is_empty();
         let is_public = decision.screen.sensitivity == Sensitivity::Public;
         let could_leave = decision.candidates.len() > 1;
         let is_learned = decision.score.source == ScoreSource::Learned && decision.policy_version == version;
@@ -84,11 +84,13 @@ impl Windows {
 }
 
 /// Whether a target leaves no choice: a share of the cloud at which a constant router is what was asked for.
-pub(crate) fn is_wanted(zone: Zone, cloud_share: Option<f64>) -> bool {
-    cloud_share.is_some_and(|share| match zone {
-        Zone::Cloud => share >= CONSTANT_SHARE,
-        Zone::Local => share <= 1.0 - CONSTANT_SHARE,
-    })
+pub(crate) fn is_wanted(zone: Zone, target: Option<Target>) -> bool {
+    match (target, zone) {
+        (Some(Target::CloudShare(share)), Zone::Cloud) => share >= CONSTANT_SHARE,
+        (Some(Target::CloudShare(share)), Zone::Local) => share <= 1.0 - CONSTANT_SHARE,
+        (Some(Target::UsdWeek(usd)), Zone::Local) => usd <= 0.0,
+        (Some(Target::UsdWeek(_)), Zone::Cloud) | (None, _) => false,
+    }
 }
 
 /// The expected calibration error: by ten bins of the promised chance, the mean difference from what was seen.

@@ -15,7 +15,7 @@ use trilane_routing::example::{Content, Example};
 use trilane_routing::features::{Features, extract};
 use trilane_routing::intake::{Origin, intake};
 use trilane_routing::learn::Weights;
-use trilane_routing::snapshot::HAND_MADE;
+use trilane_routing::snapshot::versions_in;
 use trilane_service::Config;
 
 use crate::output::print;
@@ -71,7 +71,7 @@ pub async fn run(args: ExplainArgs, config: &Config) -> anyhow::Result<()> {
         Some(file) => from_file(file, &result, config)?,
         None => kept(example),
     };
-    let number = version_of(&decision.policy_version);
+    let number = versions_in(&decision.policy_version).1;
     let (weights, missing) = match broker.policy_weights(number).await {
         Ok(weights) => (weights, None),
         Err(error) => (Weights::default(), Some(error.to_string())),
@@ -132,10 +132,4 @@ impl Known {
             Self::Nothing => None,
         }
     }
-}
-
-/// The learned version in the name of a policy such as `shipped-1+w3`.
-fn version_of(policy_version: &str) -> u64 {
-    let learned = policy_version.rsplit_once("+w").and_then(|(_, number)| number.parse().ok());
-    learned.unwrap_or(HAND_MADE)
 }

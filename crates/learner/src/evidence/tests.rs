@@ -138,12 +138,13 @@ fn an_outcome_says_what_was_promised_paid_and_drawn() {
 #[test]
 fn what_was_not_drawn_teaches_with_its_own_weight_and_is_no_trial() {
     let drawn = decision("local-fast", Zone::Local, 0.1);
-    let moved = Adjustment { from: lane("cloud"), to: lane("local-fast"), cause: Reason::NoWorker };
+    let moved = Adjustment { from: lane("cloud"), to: lane("local-fast"), cause: Reason::Degraded };
     let by_producer = Score { source: ScoreSource::Producer, ..drawn.score.clone() };
     for decision in [
         Decision { reason: Reason::Pinned, ..drawn.clone() },
         Decision { reason: Reason::Escalated, ..drawn.clone() },
-        Decision { adjustments: vec![moved], ..drawn.clone() },
+        Decision { reason: Reason::Degraded, adjustments: vec![moved], ..drawn.clone() },
+        Decision { propensity: 1.0, ..drawn.clone() },
         Decision { score: by_producer, ..drawn.clone() },
     ] {
         let judged = of_feedback(&result(decision, None), Feedback::Quality(1.0), AT).unwrap();

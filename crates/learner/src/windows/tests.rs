@@ -71,6 +71,9 @@ fn promises_that_do_not_come_true_are_told_by_lane() {
 
 #[test]
 fn a_target_may_want_a_constant_router() {
-    assert!(is_wanted(Zone::Cloud, Some(1.0)) && is_wanted(Zone::Local, Some(0.0)));
-    assert!(!is_wanted(Zone::Cloud, Some(0.3)) && !is_wanted(Zone::Local, None));
+    let share = |share| Some(Target::CloudShare(share));
+    assert!(is_wanted(Zone::Cloud, share(1.0)) && is_wanted(Zone::Local, share(0.0)));
+    assert!(!is_wanted(Zone::Cloud, share(0.3)) && !is_wanted(Zone::Local, None));
+    assert!(is_wanted(Zone::Local, Some(Target::UsdWeek(0.0))));
+    assert!(!is_wanted(Zone::Local, Some(Target::UsdWeek(9.0))));
 }

@@ -8,12 +8,14 @@
 //!
 //! * [`trial`]: a task with all that is needed to judge policies by it
 //! * [`contender`]: the policies that are held against each other
+//! * [`rule`]: which lane another policy would have taken
 //! * [`report`]: what each is worth, with 95 % intervals
 //! * [`promotion`]: whether the candidate has earned to be put in force
 
 pub mod contender;
 pub mod promotion;
 pub mod report;
+pub mod rule;
 #[cfg(test)]
 mod tests;
 pub mod trial;

@@ -131,9 +131,3 @@ fn of_a_private_task_no_word_is_told() {
     assert!(text.contains("--task FILE") && text.contains("only ever shown local lanes"), "{text}");
     assert!(!text.to_lowercase().contains("fermat"), "{text}");
 }
-
-#[test]
-fn the_learned_version_stands_behind_the_configured_one() {
-    use super::super::version_of;
-    assert_eq!([version_of("shipped-1+w12"), version_of("shipped-1"), version_of("a+wx")], [12, 0, 0]);
-}
