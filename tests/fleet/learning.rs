@@ -421,3 +421,58 @@ async fn a_model_may_judge_and_what_is_no_verdict_of_it_teaches_nothing() {
     let taken = outcomes(&fleet).await;
     assert_eq!((taken.len(), taken[0].quality, taken[0].task_id.clone()), (1, 1.0, id));
 }
+
+/// Runs judged tasks of both kinds on a whole fleet, each judged by the lane that it went to.
+async fn judged_by_lane(fleet: &Fleet, tasks: usize) {
+    let mut running = Vec::new();
+    for index in 0..tasks {
+        let prompt = if index.is_multiple_of(2) { HARD } else { EASY };
+        running.push((prompt, fleet.submit("sample", json!({ "prompt": prompt })).await));
+    }
+    for (prompt, id) in running {
+        let result = fleet.result("sample", &id).await;
+        let text =
+            Text { messages: messages(prompt), generation: Generation::default(), validate: Vec::new() };
+        let task_seq = result.task_seq.unwrap();
+        let example = Example { task_id: id.clone(), agent: agent(), task_seq, content: Content::Text(text) };
+        store(fleet, &format!("example.sample.{id}"), Encoding::Msgpack.encode(&example)).await;
+        let is_good = prompt == EASY || result.lane.unwrap().as_str() == "cloud";
+        judge(fleet, id.as_str(), f64::from(u8::from(is_good))).await;
+    }
+}
+
+/// Where the hard task goes now, draws aside: by the policy and the version of the weights that decide.
+async fn where_the_hard_one_goes(fleet: &Fleet, weights: u64) -> Zone {
+    eventually("the version decides without a draw", || async {
+        let decision = fleet.run("sample", json!({ "prompt": HARD })).await.decision?;
+        let (_, version) = trilane_routing::snapshot::versions_in(&decision.policy_version);
+        (version == weights && decision.reason != Reason::Explored).then_some(decision.zone)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_learned_routes_the_same_task_elsewhere_until_it_is_rolled_back() {
+    let settings = "[policy]\nexplore = 0.5\n[learning]\nsave_s = 1\nanswer_worth_usd = 0.05\nmin_trials = 150\n\
+                    min_effective_trials = 20.0\nshadow_share = 0.0\n";
+    let fleet = FleetBuilder::new().config(settings).start().await;
+    assert_eq!(where_the_hard_one_goes(&fleet, 0).await, Zone::Local);
+    let _learner = Learner::start(&fleet);
+    eventually("a version is in force", || async {
+        judged_by_lane(&fleet, 100).await;
+        Some(in_force(&fleet).await).filter(|in_force| in_force.version == 1)
+    })
+    .await;
+    assert_eq!(where_the_hard_one_goes(&fleet, 1).await, Zone::Cloud);
+
+    let (_, revision) = fleet.broker.policy_in_force().await.unwrap();
+    let back = InForce {
+        version: 0,
+        since: Timestamp::now(),
+        by: By::Operator,
+        reason: "a person says so".into(),
+        previous: Some(1),
+    };
+    fleet.broker.put_in_force(&back, revision).await.unwrap();
+    assert_eq!(where_the_hard_one_goes(&fleet, 0).await, Zone::Local);
+}
