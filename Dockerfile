@@ -33,7 +33,7 @@ RUN if ! dpkg --status $RUNTIME_PACKAGES >/dev/null 2>&1; then \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/trilane trilane \
     && install -d /opt/trilane \
     && install -d -o trilane -g trilane /var/lib/trilane/models /var/lib/trilane/keys \
-    && for role in server classifier local cloud monitor notifier observer producer admin agents; do \
+    && for role in server classifier local cloud monitor notifier learner observer producer admin agents; do \
         install -d -o trilane -g trilane -m 700 "/var/lib/trilane/keys/$role"; done
 ENV TRILANE__PATHS__MODELS=/var/lib/trilane/models
 USER 10001:10001
@@ -66,7 +66,7 @@ RUN apt-get update \
 WORKDIR /build
 # One list for both builds. On x86-64 llama.cpp is built for AVX2, whatever the building machine has; setting
 # SOURCE_DATE_EPOCH would take AVX2 away.
-ENV PACKAGES="-p trilane-cli -p trilane-classifier -p trilane-monitor -p trilane-notifier -p trilane-local-worker -p trilane-endpoint-worker -p trilane-cloud-worker"
+ENV PACKAGES="-p trilane-cli -p trilane-classifier -p trilane-monitor -p trilane-notifier -p trilane-learner -p trilane-local-worker -p trilane-endpoint-worker -p trilane-cloud-worker"
 # Such as `trilane-local-worker/vulkan`.
 ARG FEATURES=""
 COPY --from=manifests /build .

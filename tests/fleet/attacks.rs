@@ -14,7 +14,8 @@ use trilane_trust::{Keys, Role};
 
 use attacker::Attacker;
 use attempts::{
-    Attempt, by_a_cloud_worker, by_a_local_worker, by_a_producer, by_an_operator, hear, on_the_core, publish,
+    Attempt, by_a_cloud_worker, by_a_learner, by_a_local_worker, by_a_producer, by_an_operator, hear,
+    on_the_core, publish,
 };
 
 /// A fleet with something worth stealing in each place.
@@ -117,6 +118,20 @@ async fn those_who_look_change_nothing() {
         .filter(|attempt| !its_own.contains(&attempt.describe().as_str()))
         .collect();
     assert_eq!(monitor.try_all(&attempts).await, [""; 0]);
+}
+
+/// Whoever has it can order the lanes that the screen leaves open; he can neither put anything on a lane, nor answer, nor take
+/// anything away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_s_key_writes_policies_and_nothing_else() {
+    let fleet = fleet().await;
+    let learner = Attacker::new(&fleet.config.nats.url, &fleet.keys, Some(&Role::Learner)).await;
+    assert_eq!(learner.try_all(&by_a_learner()).await, [""; 0]);
+    let own = learner.client.request("outcome.sample.1", "{}".into()).await.unwrap();
+    assert!(
+        String::from_utf8_lossy(&own.payload).contains("\"stream\":\"OUTCOMES\""),
+        "its own outcomes it may publish"
+    );
 }
 
 /// Whoever breaks into the one process with a way out has alerts, and nothing to read or to write besides.

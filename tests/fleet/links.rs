@@ -91,7 +91,7 @@ fn naming(dependency: &str) -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn what_reads_private_text_links_no_http_client() {
-    for package in ["trilane-local-worker", "trilane-classifier", "trilane-monitor"] {
+    for package in ["trilane-local-worker", "trilane-classifier", "trilane-monitor", "trilane-learner"] {
         assert_eq!(http_clients(package), [""; 0], "{package}");
     }
 }

@@ -14,6 +14,7 @@ mod faults;
 mod improved;
 mod janitor;
 mod learned_from;
+mod learning;
 mod lifecycle;
 mod links;
 mod metric_table;

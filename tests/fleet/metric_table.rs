@@ -11,13 +11,14 @@ use trilane_testkit::{FleetBuilder, eventually};
 
 use crate::processes::{Process, metrics};
 
-const ALL: [Binary; 6] = [
+const ALL: [Binary; 7] = [
     Binary::Classifier,
     Binary::LocalWorker,
     Binary::EndpointWorker,
     Binary::CloudWorker,
     Binary::Monitor,
     Binary::Notifier,
+    Binary::Learner,
 ];
 
 /// Labels that Prometheus itself puts on what it scrapes, and rules may use.
@@ -104,6 +105,7 @@ fn processes_of(folder: &str) -> &'static [Binary] {
         "cloud-worker" => &[Binary::CloudWorker],
         "monitor" => &[Binary::Monitor],
         "notifier" => &[Binary::Notifier],
+        "learner" => &[Binary::Learner],
         _ => &[],
     }
 }

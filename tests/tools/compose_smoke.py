@@ -25,9 +25,9 @@ JSZ = "http://127.0.0.1:8222/jsz?acc=CORE&consumers=true&config=true"
 REPLICAS = 3
 # Seconds until a restarted container is healthy again, or something that was started shows.
 LIMIT_S = 120
-SERVICES = ("nats", "classifier", "monitor", "local-fast", "local-deep", "prometheus", "alertmanager")
+SERVICES = ("nats", "classifier", "monitor", "learner", "local-fast", "local-deep", "prometheus", "alertmanager")
 # On internal networks only; and on one that publishes a port, where what they send has no return address.
-SHUT_IN = ("classifier", "local-fast", "local-deep")
+SHUT_IN = ("classifier", "learner", "local-fast", "local-deep")
 PUBLISHED = ("monitor", "prometheus")
 
 
@@ -55,7 +55,7 @@ def are_all_scraped(project):
     with urllib.request.urlopen(f"http://{address}/api/v1/targets", timeout=5) as answer:
         targets = json.load(answer)["data"]["activeTargets"]
     up = Counter(target["labels"]["service"] for target in targets if target["health"] == "up")
-    return up == Counter({LANE: REPLICAS, "local-deep": 1, "classifier": 1, "monitor": 1})
+    return up == Counter({LANE: REPLICAS, "local-deep": 1, "classifier": 1, "monitor": 1, "learner": 1})
 
 
 def autoscaling(project):

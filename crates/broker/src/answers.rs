@@ -1,6 +1,6 @@
 //! What is kept of tasks and answers to learn from: examples, feedback, what shadows have answered.
 
-use trilane_protocol::learning::{Feedback, ShadowAnswer, ShadowRequest};
+use trilane_protocol::learning::{Feedback, ShadowAnswer};
 use trilane_protocol::{AgentName, Encoding, TaskId, subjects};
 use trilane_routing::example::Example;
 
@@ -68,19 +68,6 @@ impl Broker {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Asks for a task to be run once more on a local lane. Repeating it within the duplicate window stores it once.
-    ///
-    /// # Errors
-    /// [`PublishError`] where it could not be stored.
-    pub async fn ask_for_shadow(&self, request: &ShadowRequest) -> Result<Stored, PublishError> {
-        let ShadowRequest { agent, task_id, task_seq, .. } = request;
-        let message = Outgoing {
-            message_id: Some(format!("shadow.{agent}.{task_id}.{task_seq}")),
-            ..Outgoing::new(subjects::shadow(agent), INTERNAL.encode(request), INTERNAL)
-        };
-        self.publish(message).await
     }
 
     /// Keeps what a shadow has answered. The first answer stands, and a second one is none.

@@ -20,6 +20,8 @@
 //! * [`letters`]: what operators do with dead letters
 //! * [`stuck`]: what a queue holds and the server will never deliver again
 //! * [`ledger`]: what calls cost, counted before they are made
+//! * [`lessons`]: what is learned from, and what was learned of it
+//! * [`learner_state`]: what a learner keeps of itself
 //! * [`workers`]: signs of life
 //! * [`depth`]: how long the queues are; pause and resume
 //! * [`observe`]: what the monitor looks at beyond that
@@ -36,7 +38,9 @@ pub mod delivery;
 pub mod depth;
 pub mod lanes;
 pub mod later;
+pub mod learner_state;
 pub mod ledger;
+pub mod lessons;
 pub mod letters;
 pub mod logs;
 pub mod observe;

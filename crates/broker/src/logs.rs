@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use trilane_protocol::streams::{
     ALERTS, DEAD, EXAMPLES, FEEDBACK, LEDGER, OUTCOMES, RESULTS, ROUTES, SHADOWED, WORKERS_STREAM,
 };
-use trilane_protocol::{DecodeError, Encoding};
+use trilane_protocol::{AgentName, DecodeError, Encoding, TaskId};
 
 use crate::connect::Broker;
 
@@ -70,6 +70,8 @@ pub enum Start {
     Oldest,
     /// At the first that was stored at this time or later.
     At(Timestamp),
+    /// Behind the entry of this sequence; 0 is at the oldest.
+    Behind(u64),
     /// Behind the newest: what comes from now on.
     Now,
 }
@@ -131,6 +133,13 @@ impl Entry {
     /// [`DecodeError`] names the field at fault.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         Encoding::detect(self.header("Content-Type"), &self.payload)?.decode(&self.payload)
+    }
+
+    /// The agent and the task that its subject names, where it ends with both as those of results do.
+    pub fn task(&self) -> Option<(AgentName, TaskId)> {
+        let (_, rest) = self.subject.split_once('.')?;
+        let (agent, task_id) = rest.split_once('.')?;
+        Some((AgentName::new(agent).ok()?, TaskId::new(task_id).ok()?))
     }
 
     fn new(message: &Message) -> Result<Self, String> {
@@ -231,6 +240,9 @@ fn deliver_policy(start: Start) -> Result<DeliverPolicy, String> {
     let since = match start {
         Start::Oldest => return Ok(DeliverPolicy::All),
         Start::Now => return Ok(DeliverPolicy::New),
+        Start::Behind(sequence) => {
+            return Ok(DeliverPolicy::ByStartSequence { start_sequence: sequence.saturating_add(1) });
+        }
         Start::At(since) => since.as_nanosecond(),
     };
     let start_time = async_nats::datetime::DateTime::from_unix_timestamp_nanos(since);

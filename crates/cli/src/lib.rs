@@ -6,6 +6,7 @@
 //! * [`up`]: starts the whole fleet on this machine and keeps it running
 //! * [`submit`], [`results`], [`cancel`], [`feedback`]: tasks in, answers out, tasks taken back, answers judged
 //! * [`lanes`], [`agents`], [`alerts`], [`budget`], [`dashboard`], [`configuration`], [`provision`]: the fleet as it is
+//! * [`explain`], [`export`]: why tasks went where they went, and what is known of them
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
 //! * [`policy`]: what the fleet has learned and follows
@@ -23,6 +24,8 @@ pub mod configuration;
 pub mod dashboard;
 pub mod dead;
 pub mod doctor;
+pub mod explain;
+pub mod export;
 pub mod feedback;
 pub mod keys;
 pub mod lanes;
@@ -77,6 +80,8 @@ enum Verb {
     Dead(dead::DeadArgs),
     Budget(budget::BudgetArgs),
     Alerts(alerts::AlertsArgs),
+    Explain(explain::ExplainArgs),
+    Export(export::ExportArgs),
     Policy(policy::PolicyArgs),
     Prove(prove::ProveArgs),
     Screen(screen::ScreenArgs),
@@ -127,6 +132,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Dead(args) => dead::run(args, &config).await,
         Verb::Budget(args) => budget::run(args, &config).await,
         Verb::Alerts(args) => alerts::run(args, &config).await,
+        Verb::Explain(args) => explain::run(args, &config).await,
+        Verb::Export(args) => export::run(args, &config).await,
         Verb::Policy(args) => policy::run(args, &config).await,
         Verb::Prove(args) => prove::run(&args, &config).await,
         Verb::Report(args) => report::run(&args, &config).await,

@@ -15,7 +15,7 @@ use crate::score::{ScoreParts, Scorer};
 
 /// How fast a lane's chance falls when the complexity passes its skill: log-odds for each unit. At 10 a
 /// task 0.1 above the skill has a chance of 0.27. What is learned of a lane takes the place of this, by evidence.
-const CHANCE_SLOPE: f64 = 10.0;
+pub(crate) const CHANCE_SLOPE: f64 = 10.0;
 
 /// How hard a piece of work looks.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,6 +6,8 @@
 //! * [`intake`]: from a task on the wire to work; [`pipeline`]: the same for each step
 //! * [`screen`]: may it leave the local zone? with the [`detect`]ors
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
+//! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from
+//! * [`off_policy`]: what policies are worth that were not followed
 //! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from;
 //!   [`snapshot`]: a version of it as it is stored
 //! * [`learned`]: the score with what was learned beside it
@@ -32,6 +34,7 @@ pub mod intake;
 pub mod learn;
 pub mod learned;
 pub mod ledger;
+pub mod off_policy;
 pub mod pipeline;
 pub mod policy;
 mod prefer;

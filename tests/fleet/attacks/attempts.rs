@@ -181,6 +181,47 @@ pub(super) fn by_an_operator() -> Vec<Attempt> {
     attempts
 }
 
+/// It reads what was decided and answered, and writes policies; it decides and answers nothing.
+pub(super) fn by_a_learner() -> Vec<Attempt> {
+    let mut attempts = by_an_operator();
+    for stream in ["DEAD", "ALERTS", "SHADOWS", "KV_workers", "CANCELS", "CANCELLED"] {
+        attempts.extend([
+            publish(format!("CORE.API.CONSUMER.CREATE.{stream}.spy"), "{\"config\":{}}"),
+            publish(format!("CORE.API.DIRECT.GET.{stream}"), "{\"seq\":1}"),
+            publish(format!("CORE.API.STREAM.MSG.GET.{stream}"), "{\"seq\":1}"),
+        ]);
+    }
+    for stream in ["RESULTS", "FEEDBACK", "OUTCOMES", "EXAMPLES", "SHADOWED", "LEDGER", "ROUTES", "KV_policy"]
+    {
+        attempts.extend([
+            publish(format!("CORE.API.STREAM.MSG.DELETE.{stream}"), "{\"seq\":1}"),
+            publish(format!("CORE.API.STREAM.PURGE.{stream}"), ""),
+            publish(format!("CORE.API.STREAM.UPDATE.{stream}"), "{}"),
+            publish(format!("CORE.API.STREAM.DELETE.{stream}"), ""),
+        ]);
+    }
+    attempts.extend([
+        publish("result.a.1", "{}"),
+        publish("results.a.1", "{}"),
+        publish("dead.intake", "{}"),
+        publish("example.a.1", "{}"),
+        publish("feedback.a.1", "{}"),
+        publish("shadowed.a.1", "{}"),
+        publish("lane.local-deep.shadow", "{}"),
+        publish("cancelled.00", ""),
+        publish("alerted.lane_slow.cloud", "{}"),
+        publish("partial.a.1", "{}"),
+        publish("$KV.pipelines.a.b", ""),
+        publish("$KV.workers.local.x", ""),
+        publish("CORE.API.CONSUMER.PAUSE.LANE_LOCAL.local-fast_normal", "{}"),
+        hear("results.*.*"),
+        hear("partial.*.*"),
+        hear("route.*"),
+        hear("alert.*.*"),
+    ]);
+    attempts
+}
+
 pub(super) fn by_a_local_worker() -> Vec<Attempt> {
     let subjects = [
         "tasks.sample",

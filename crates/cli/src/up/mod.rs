@@ -232,6 +232,9 @@ impl Fleet<'_> {
         if let Some(notifier) = &plan.notifier {
             self.workers.keep(notifier.clone());
         }
+        if let Some(learner) = &plan.learner {
+            self.workers.keep(learner.clone());
+        }
         Ok((broker, ready))
     }
 

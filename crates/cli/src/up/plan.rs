@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) monitor: ChildSpec,
     /// The notifier, where there is somebody to tell.
     pub(super) notifier: Option<ChildSpec>,
+    /// The learner, where it is wanted.
+    pub(super) learner: Option<ChildSpec>,
     /// Lanes that nobody here serves.
     pub(super) left_out: Vec<LeftOut>,
 }
@@ -78,7 +80,7 @@ impl Plan {
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let plan = Self::of(config, settings, gpu, folder, has_key);
-        let others = [&plan.classifier, &plan.monitor].into_iter().chain(&plan.notifier);
+        let others = [&plan.classifier, &plan.monitor].into_iter().chain(&plan.notifier).chain(&plan.learner);
         for child in plan.workers.iter().map(|worker| &worker.child).chain(others) {
             ensure!(
                 child.program.is_file(),
@@ -117,7 +119,9 @@ impl Plan {
         let monitor = make.child("monitor".into(), "trilane-monitor", Vec::new());
         let has_webhooks = !config.alerts.webhooks.is_empty();
         let notifier = has_webhooks.then(|| make.child("notifier".into(), "trilane-notifier", Vec::new()));
-        Self { workers, classifier, monitor, notifier, left_out }
+        let is_learning = config.learning.enabled;
+        let learner = is_learning.then(|| make.child("learner".into(), "trilane-learner", Vec::new()));
+        Self { workers, classifier, monitor, notifier, learner, left_out }
     }
 }
 
@@ -250,6 +254,15 @@ mod tests {
         assert_eq!(plan("", None, false).notifier.map(|child| child.name), None);
         let told = plan("[alerts]\nwebhooks = [{ url = \"https://example.org/\" }]", None, false);
         assert_eq!(told.notifier.map(|child| child.program), Some("/bin/trilane-notifier".into()));
+    }
+
+    #[test]
+    fn a_learner_runs_unless_it_is_not_wanted() {
+        assert_eq!(
+            plan("", None, false).learner.map(|child| child.program),
+            Some("/bin/trilane-learner".into())
+        );
+        assert_eq!(plan("[learning]\nenabled = false", None, false).learner, None);
     }
 
     #[test]

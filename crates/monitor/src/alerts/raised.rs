@@ -15,12 +15,14 @@ const HOLD: Duration = Duration::from_secs(600);
 
 /// What workers, classifiers and janitors raise, each with what has happened. Whoever holds a key may write what he
 /// likes, so only these are heard, and in our words: an alert goes where a task's text must not go.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 7] = [
     ("seal_missing", "a message without a classifier's seal lay on"),
     ("seal_untrusted", "a message sealed by a key that is not a classifier's lay on"),
     ("seal_broken", "a message that was altered after it was sealed lay on"),
     ("seal_expired", "a message was not run before its seal expired on"),
     ("max_deliveries", "the server has given a message up on"),
+    ("router_constant", "nearly all public tasks of late were put on"),
+    ("calibration_drift", "answers are not as good as the policy in force promises on"),
 ];
 
 /// Whether an alert of this kind is raised by others, and known to those who heard it only.
@@ -81,6 +83,15 @@ fn reading(kind: &str, place: &str, Occurrence { happened, times, .. }: &Occurre
         "max_deliveries" => (
             "Somebody has bounded a consumer's deliveries; what it gave up ends as `failed`.",
             "`trilane provision` takes the bound away; `trilane dead list` shows the tasks",
+        ),
+        "router_constant" => (
+            "Tasks are no longer told apart: either they are all alike, or what was learned says the same of all.",
+            "`trilane explain ID` shows what a choice was made of; `trilane policy rollback` returns to the version before",
+        ),
+        "calibration_drift" => (
+            "Chances are promised that do not come true: tasks or models have changed since the version was learned.",
+            "`trilane policy show` has its figures; the learner replaces it once there are enough trials, and `trilane \
+             policy rollback` returns to the version before",
         ),
         _ => (
             "Somebody other than a classifier has put a message on a lane, or has altered one. It was not run.",

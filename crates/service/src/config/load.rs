@@ -8,7 +8,7 @@ use trilane_routing::explore::MAX_EXPLORE;
 use trilane_routing::policy::Target;
 use trilane_routing::raw::{RawRegistry, RegistryError};
 
-use super::{Config, RawConfig, environment, watching};
+use super::{Config, RawConfig, environment, learning, watching};
 
 /// The embedded default, every key annotated.
 pub const DEFAULT_TOML: &str = include_str!("../../../../config/trilane.toml");
@@ -123,6 +123,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
         local_worker: raw.local_worker,
         classifier: raw.classifier,
         monitor: raw.monitor,
+        learning: raw.learning,
         alerts: raw.alerts,
         dashboard: raw.dashboard,
         telemetry: raw.telemetry,
@@ -130,6 +131,7 @@ fn check(raw: RawConfig) -> Result<Config, ConfigError> {
     check_numbers(&config)?;
     check_commands(&config)?;
     watching::check(&config)?;
+    learning::check(&config)?;
     Ok(config)
 }
 

@@ -3,6 +3,7 @@
 //! Sources, later ones win: the embedded default, the operator's file, the environment.
 
 mod environment;
+mod learning;
 mod load;
 mod watching;
 
@@ -19,6 +20,7 @@ use trilane_routing::raw::{RawAgent, RawModel};
 use trilane_routing::registry::{Lane, Provider, Registry};
 use trilane_routing::validate::Commands;
 
+pub use learning::{Judge, JudgeLane, JudgeRule, Learning, Promote};
 pub use load::{ConfigError, DEFAULT_TOML, EXIT_BAD_CONFIG, load, load_from};
 pub use watching::{Alerts, Dashboard, LaneLimits, LaneOverrides, Monitor, Webhook};
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub classifier: Classifier,
     /// The monitor.
     pub monitor: Monitor,
+    /// The learner.
+    pub learning: Learning,
     /// When alerts are raised, and who is told.
     pub alerts: Alerts,
     /// The page that the monitor serves.
@@ -88,6 +92,7 @@ struct RawConfig {
     local_worker: LocalWorker,
     classifier: Classifier,
     monitor: Monitor,
+    learning: Learning,
     alerts: Alerts,
     dashboard: Dashboard,
     telemetry: Telemetry,
@@ -162,6 +167,15 @@ fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Age
     match text.is_empty() {
         true => Ok(None),
         false => AgentName::new(text).map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
+/// A lane's name, or none where the text is empty.
+fn named_lane<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<LaneName>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.is_empty() {
+        true => Ok(None),
+        false => LaneName::new(text).map(Some).map_err(serde::de::Error::custom),
     }
 }
 

@@ -1,14 +1,16 @@
 //! Every metric of the fleet. `docs/METRICS.md` is the same for operators, and a test holds the two against each other,
 //! against the code and against the alert rules.
 
-use super::labels::Process::{Classifier, CloudWorker, EndpointWorker, LocalWorker, Monitor, Notifier};
+use super::labels::Process::{
+    Classifier, CloudWorker, EndpointWorker, Learner, LocalWorker, Monitor, Notifier,
+};
 use super::labels::{
-    Agent, Cause, Checked, Code, Health, Lane, Model, Outcome, Posted, Process, Reason, Shadow, Version,
-    Window, Zone,
+    Agent, Cause, Checked, Code, Health, Lane, Model, Outcome, Posted, Process, Reason, Shadow, Source,
+    Unused, Version, Window, Zone,
 };
 use super::metric::{Counter, Description, Gauge, Histogram, Unit};
 
-const ALL: &[Process] = &[Classifier, LocalWorker, EndpointWorker, CloudWorker, Monitor, Notifier];
+const ALL: &[Process] = &[Classifier, LocalWorker, EndpointWorker, CloudWorker, Monitor, Notifier, Learner];
 const WORKERS: &[Process] = &[LocalWorker, EndpointWorker, CloudWorker];
 
 macro_rules! catalogue {
@@ -173,4 +175,17 @@ catalogue! {
 
     WEBHOOK_POSTS: Counter<Posted> = "trilane_webhook_posts_total", Count, &[Notifier],
         "Posts of alerts to webhooks, by what came of each.";
+
+    OUTCOMES: Counter<(Lane, Source)> = "trilane_outcomes_total", Count, &[Learner],
+        "Judged answers that were learned from, by who judged.";
+    NOT_LEARNED: Counter<Unused> = "trilane_not_learned_total", Count, &[Learner],
+        "Feedback, results and shadows that taught nothing, by why.";
+    TRIALS: Gauge<()> = "trilane_trials", Count, &[Learner],
+        "Trials that a new version of the policy could rest on now.";
+    PROMOTIONS: Counter<()> = "trilane_promotions_total", Count, &[Learner],
+        "Versions of the policy that the learner has put in force.";
+    SHADOWS_ASKED: Counter<Lane> = "trilane_shadows_asked_total", Count, &[Learner],
+        "Cloud tasks that a local lane was asked to try once more.";
+    LEARNER_ACTIVE: Gauge<()> = "trilane_learner_active", Count, &[Learner],
+        "1 while this learner learns, 0 while it stands by for another.";
 }

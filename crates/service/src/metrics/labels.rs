@@ -256,6 +256,8 @@ closed! {
         Monitor = "monitor",
         /// Posts alerts.
         Notifier = "notifier",
+        /// Learns.
+        Learner = "learner",
     }
 }
 
@@ -306,6 +308,32 @@ closed! {
 }
 
 closed! {
+    /// Who says how good an answer was.
+    Source = "source" {
+        /// The worker's own signs.
+        Signs = "signs",
+        /// A judge that held a shadow against the cloud's answer.
+        Shadow = "shadow",
+        /// The task's validators.
+        Validators = "validators",
+        /// Feedback on the result.
+        Feedback = "feedback",
+    }
+}
+
+impl From<trilane_protocol::learning::OutcomeSource> for Source {
+    fn from(source: trilane_protocol::learning::OutcomeSource) -> Self {
+        use trilane_protocol::learning::OutcomeSource;
+        match source {
+            OutcomeSource::Signs => Self::Signs,
+            OutcomeSource::Shadow => Self::Shadow,
+            OutcomeSource::Validators => Self::Validators,
+            OutcomeSource::Feedback => Self::Feedback,
+        }
+    }
+}
+
+closed! {
     /// What became of a shadow.
     Shadow = "shadow" {
         /// It was put on its lane.
@@ -322,5 +350,21 @@ closed! {
         Failed = "failed",
         /// It made room for real work, and waits again.
         Stopped = "stopped",
+    }
+}
+
+closed! {
+    /// Why something teaches nothing.
+    Unused = "why" {
+        /// There is no such result.
+        UnknownTask = "unknown_task",
+        /// What was kept of the task is gone, or is another's of the same id.
+        NoExample = "no_example",
+        /// It does not read.
+        Garbage = "garbage",
+        /// Something weightier was learned of the same answer.
+        Superseded = "superseded",
+        /// The task ended without an answer.
+        NoAnswer = "no_answer",
     }
 }
