@@ -18,15 +18,20 @@ const MAX_ON_THE_WAY: u32 = 256;
 pub(crate) struct Examples {
     broker: Broker,
     slots: Arc<Semaphore>,
+    /// Whether any are kept at all: `learning.keep_examples`.
+    is_on: bool,
 }
 
 impl Examples {
-    pub(crate) fn new(broker: Broker) -> Self {
-        Self { broker, slots: Arc::new(Semaphore::new(MAX_ON_THE_WAY as usize)) }
+    pub(crate) fn new(broker: Broker, is_on: bool) -> Self {
+        Self { broker, slots: Arc::new(Semaphore::new(MAX_ON_THE_WAY as usize)), is_on }
     }
 
     /// Keeps what can be learned from `work`, as far as its sensitivity lets it.
     pub(crate) fn keep(&self, work: &Work, sensitivity: Sensitivity) {
+        if !self.is_on {
+            return;
+        }
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             tracing::warn!("too many examples are on their way; one is not kept");
             return EXAMPLES_LOST.add(1, ());

@@ -109,7 +109,7 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
         name,
         trusted,
         log,
-        examples: Examples::new(broker.clone()),
+        examples: Examples::new(broker.clone(), config.learning.keep_examples),
         in_hand: InHand::default(),
     });
     let cancels = cancels.start(Arc::new(Semaphore::new(CANCEL_WINDOW)), started.shutdown.begun());
