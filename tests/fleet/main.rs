@@ -17,6 +17,7 @@ mod links;
 mod metric_table;
 mod old_server;
 mod pipelines;
+mod policy;
 mod privacy;
 mod processes;
 mod producer;

@@ -5,6 +5,7 @@
 //! work side by side.
 //!
 //! * [`fleet`]: the state of the lanes, watched; with `room`, how many tasks their workers may have in hand
+//! * `policy`: the learned policy in force, followed; the bar for the cloud where a target steers it
 //! * `read`: from a message to work
 //! * `take_back`: what workers hand back
 //! * `relay`: from work to its lane
@@ -15,6 +16,7 @@
 mod cancel;
 pub mod fleet;
 mod log;
+mod policy;
 mod read;
 mod refuse;
 mod relay;
@@ -40,6 +42,7 @@ use trilane_trust::{Keys, KeysError};
 
 use crate::fleet::FleetWatch;
 use crate::log::RouteLog;
+use crate::policy::{Bar, PolicyWatch};
 use crate::shared::Shared;
 
 /// Why a classifier cannot begin.
@@ -77,6 +80,7 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
     let (puller, cancels) = (broker.pull_intake().await?, broker.pull_cancels().await?);
     let pipelines = broker.pipelines().await?;
     let fleet = FleetWatch::start(&broker, &config, &started.shutdown).await?;
+    let policy = PolicyWatch::start(&broker, &started.shutdown).await;
     let slots = Arc::new(Semaphore::new(config.classifier.window));
     tracing::info!(classifier = name, window = config.classifier.window, "classifying");
 
@@ -87,9 +91,11 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
         cancellations: broker.cancellations(),
         sealing: Sealing { key: seal_key, valid },
         broker: broker.clone(),
+        bar: Bar::new(&config),
         config,
         pipelines,
         fleet,
+        policy,
         name,
         trusted,
         log,

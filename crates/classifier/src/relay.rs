@@ -10,7 +10,6 @@ use trilane_protocol::decision::{Decision, RouteRecord};
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{AgentName, LaneName, Sensitivity, Status, TaskId, Work, subjects};
 use trilane_routing::route::{Parked, Route, Router, Unrouted};
-use trilane_routing::score::ColdStart;
 use trilane_service::metrics::catalogue::{FULL_LANE, PARKED, REDELIVERIES, ROUTED, TASK_COMPLEXITY};
 use trilane_service::metrics::labels::Lane;
 
@@ -206,16 +205,24 @@ impl Shared {
     ) -> Result<Relayed, NotNow> {
         let Incoming { work, agent, returned, pipeline, .. } = incoming;
         let fleet = self.fleet.now();
+        let scorer = self.policy.now();
         let router = Router {
             registry: &self.config.registry,
             policy: &self.config.policy,
-            scorer: &ColdStart,
+            scorer: &scorer,
+            bar: self.bar.now(&fleet.spending.book, now),
             fleet: &fleet,
         };
         match router.route(work, agent, returned.as_ref(), now) {
             Ok(route) => match self.keep_record(delivery, pipeline, &route).await? {
                 Some(ended) => Ok(ended),
-                None => self.put_on_lane(delivery, &route).await,
+                None => {
+                    let relayed = self.put_on_lane(delivery, &route).await?;
+                    if !matches!(relayed, Relayed::Ended) {
+                        self.bar.saw(&route, &self.config, now);
+                    }
+                    Ok(relayed)
+                }
             },
             Err(Unrouted::Rejected(rejected)) => self.reject(delivery, &rejected.work, rejected.error).await,
             Err(Unrouted::Parked(parked)) => self.park(delivery, &parked, now).await,

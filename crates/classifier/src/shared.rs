@@ -11,6 +11,7 @@ use trilane_trust::Trusted;
 
 use crate::fleet::FleetWatch;
 use crate::log::RouteLog;
+use crate::policy::{Bar, PolicyWatch};
 
 /// Doublings of the delay for a full lane; the configured longest delay ends the growth before.
 const MAX_DOUBLINGS: u64 = 16;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) broker: Broker,
     pub(crate) pipelines: Pipelines,
     pub(crate) fleet: FleetWatch,
+    pub(crate) policy: PolicyWatch,
+    pub(crate) bar: Bar,
     pub(crate) name: String,
     /// What lane messages are sealed with, and what seals are checked with when they come back.
     pub(crate) sealing: Sealing,

@@ -8,6 +8,7 @@
 //! * [`lanes`], [`agents`], [`alerts`], [`budget`], [`dashboard`], [`configuration`], [`provision`]: the fleet as it is
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
+//! * [`policy`]: what the fleet has learned and follows
 //! * [`prove`]: that nothing private was offered to the cloud zone
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
@@ -25,6 +26,7 @@ pub mod lanes;
 mod length;
 pub mod models;
 mod output;
+pub mod policy;
 pub mod prove;
 pub mod provision;
 pub mod results;
@@ -68,6 +70,7 @@ enum Verb {
     Dead(dead::DeadArgs),
     Budget(budget::BudgetArgs),
     Alerts(alerts::AlertsArgs),
+    Policy(policy::PolicyArgs),
     Prove(prove::ProveArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
@@ -111,6 +114,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Dead(args) => dead::run(args, &config).await,
         Verb::Budget(args) => budget::run(args, &config).await,
         Verb::Alerts(args) => alerts::run(args, &config).await,
+        Verb::Policy(args) => policy::run(args, &config).await,
         Verb::Prove(args) => prove::run(&args, &config).await,
         Verb::Models(args) => models::run(args, &config).await,
         Verb::Doctor(args) => doctor::run(args, &config).await,

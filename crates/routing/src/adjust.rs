@@ -2,13 +2,14 @@
 //! says park, degrade, spill or reject. Nothing here can reach a cloud lane: it only moves towards local ones.
 
 use jiff::Timestamp;
-use trilane_protocol::decision::{Adjustment, Reason, Score};
+use trilane_protocol::decision::{Adjustment, Reason};
 use trilane_protocol::outcome::TaskError;
-use trilane_protocol::{LaneName, Work, Zone};
+use trilane_protocol::{LaneName, ModelName, Work, Zone};
 
 use crate::bound::{max_tokens, upper_cost};
 use crate::budget::SpentBudget;
 use crate::choose::{Choice, Lanes};
+use crate::complexity::Scored;
 use crate::policy::{Fallback, LocalFallback};
 use crate::registry::Backend;
 use crate::route::{Router, Unplaced};
@@ -20,7 +21,7 @@ impl Router<'_> {
         choice: Choice,
         work: &Work,
         lanes: &Lanes<'_>,
-        score: &Score,
+        score: &Scored,
         now: Timestamp,
     ) -> Result<Choice, Unplaced> {
         match choice.zone {
@@ -29,19 +30,28 @@ impl Router<'_> {
         }
     }
 
+    /// Whether the lane would be left as it is: somebody serves it, and there is money or room. Only such lanes are drawn
+    /// when the policy explores, so that nothing but the draw decides.
+    pub(crate) fn is_open(&self, lane: &LaneName, model: &ModelName, work: &Work, now: Timestamp) -> bool {
+        let tasks_per_slot = self.policy.adjust.saturated_tasks_per_slot;
+        self.fleet.serves(lane, model)
+            && !self.fleet.is_saturated(lane, tasks_per_slot)
+            && self.spent_budget(model, work, now).is_none()
+    }
+
     fn adjust_cloud(
         &self,
         choice: Choice,
         work: &Work,
         lanes: &Lanes<'_>,
-        score: &Score,
+        score: &Scored,
         now: Timestamp,
     ) -> Result<Choice, Unplaced> {
         let rules = &self.policy.adjust;
         let (cause, fallback, sentence) = if !self.fleet.serves(&choice.lane, &choice.model) {
             let sentence = format!("no live worker of `{}` serves `{}`", choice.lane, choice.model);
             (Reason::NoWorker, rules.cloud_without_worker, sentence)
-        } else if let Some(spent) = self.spent_budget(&choice, work, now) {
+        } else if let Some(spent) = self.spent_budget(&choice.model, work, now) {
             if let (Fallback::Park, Some(until)) = (rules.budget_spent, spent.until) {
                 return Err(Unplaced::Parked { until, reason: spent.to_string() });
             }
@@ -69,9 +79,9 @@ impl Router<'_> {
     }
 
     /// The budget that has no room for what the worker would set aside before the call.
-    fn spent_budget(&self, choice: &Choice, work: &Work, now: Timestamp) -> Option<Box<SpentBudget>> {
+    fn spent_budget(&self, model: &ModelName, work: &Work, now: Timestamp) -> Option<Box<SpentBudget>> {
         let spending = &self.fleet.spending;
-        let Backend::CloudApi(model) = &self.registry.models[&choice.model].backend else { return None };
+        let Backend::CloudApi(model) = &self.registry.models[model].backend else { return None };
         if spending.budgets.is_unbounded() {
             return None;
         }
@@ -79,7 +89,7 @@ impl Router<'_> {
         spending.budgets.check(&spending.book, &work.agent, bound, now).err()
     }
 
-    fn adjust_local(&self, choice: Choice, work: &Work, score: &Score) -> Choice {
+    fn adjust_local(&self, choice: Choice, work: &Work, score: &Scored) -> Choice {
         let rules = &self.policy.adjust;
         let is_busy = |lane: &LaneName| self.fleet.is_saturated(lane, rules.saturated_tasks_per_slot);
         let (cause, fallback) = if !self.fleet.serves(&choice.lane, &choice.model) {
@@ -116,5 +126,5 @@ impl Router<'_> {
 fn moved(first: Choice, second: Choice) -> Choice {
     let adjustment = Adjustment { from: first.lane, to: second.lane.clone(), cause: second.reason };
     let adjustments = first.adjustments.into_iter().chain([adjustment]).collect();
-    Choice { adjustments, candidates: first.candidates, ..second }
+    Choice { adjustments, candidates: first.candidates, threshold: first.threshold, ..second }
 }

@@ -1,18 +1,17 @@
-//! Choosing a lane among those that the screen has left: every lane is weighed, and the cheapest whose
-//! chance of a good answer reaches the policy's bar is taken.
+//! Choosing a lane among those that the screen has left: every lane is weighed, and the one that the policy prefers is
+//! taken; now and then one is drawn.
 
 use jiff::Timestamp;
-use trilane_protocol::decision::{Adjustment, Candidate, CandidateVerdict, Reason, Score, ScreenReport};
+use trilane_protocol::decision::{Adjustment, Candidate, CandidateVerdict, Reason, ScreenReport};
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::{Decision, LaneName, ModelName, Usage, Work, Zone};
 
+use crate::complexity::Scored;
 use crate::fleet::FleetState;
 use crate::policy::{Policy, PrivatePin};
+use crate::prefer::{Bar, fits, prefer};
 use crate::registry::{Backend, Lane, Model, Registry};
-
-/// How fast a lane's chance falls when the complexity passes its skill: log-odds for each unit. At 10 a
-/// task 0.1 above the skill has a chance of 0.27. Holds until weights are learned.
-const CHANCE_SLOPE: f64 = 10.0;
+use crate::snapshot::version_name;
 
 /// The lanes that a piece of work may be put on.
 #[derive(Debug)]
@@ -32,6 +31,10 @@ pub(crate) struct Choice {
     pub(crate) explanation: String,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) adjustments: Vec<Adjustment>,
+    /// Chance of a good answer that a lane had to reach.
+    pub(crate) threshold: f64,
+    /// Probability with which the lane was to be taken.
+    pub(crate) propensity: f64,
 }
 
 impl Choice {
@@ -39,7 +42,7 @@ impl Choice {
     pub(crate) fn into_decision(
         self,
         screen: ScreenReport,
-        score: Score,
+        scored: Scored,
         policy: &Policy,
         decided_at: Timestamp,
     ) -> Decision {
@@ -50,12 +53,12 @@ impl Choice {
             reason: self.reason,
             explanation: self.explanation,
             screen,
-            score,
-            threshold: policy.good_enough,
+            score: scored.score,
+            threshold: self.threshold,
             candidates: self.candidates,
             adjustments: self.adjustments,
-            propensity: 1.0,
-            policy_version: policy.version.clone(),
+            propensity: self.propensity,
+            policy_version: version_name(&policy.version, scored.version),
             decided_at,
         }
     }
@@ -73,42 +76,34 @@ impl<'a> Lanes<'a> {
         Self { registry, fleet, lanes: registry.lanes.iter().filter(is_local).collect() }
     }
 
-    /// The cheapest lane whose chance is good enough; where none is, the strongest that can take the work.
-    pub(crate) fn cheapest_good_enough(
+    /// The lane that the policy prefers of those that can take the work.
+    pub(crate) fn preferred(
         &self,
         work: &Work,
-        score: &Score,
+        score: &Scored,
         policy: &Policy,
+        bar: Option<Bar>,
     ) -> Result<Choice, TaskError> {
         let candidates = self.candidates(work, score, policy);
-        let cheapest = self.pick(
-            &candidates,
-            |candidate| candidate.verdict == CandidateVerdict::Eligible,
-            |a, b| {
-                let by_cost = a.expected_cost_usd.total_cmp(&b.expected_cost_usd);
-                by_cost.then_with(|| self.skill(&a.lane).total_cmp(&self.skill(&b.lane)))
-            },
+        let preferred = prefer(&candidates, self.registry, policy, bar);
+        let preferred = preferred.ok_or_else(|| self.nothing_fits(&candidates, work, score))?;
+        let (chosen, reason, explanation) =
+            (preferred.candidate.clone(), preferred.reason, preferred.explanation);
+        let threshold = preferred.threshold;
+        Ok(Choice { threshold, ..self.choice(&chosen, reason, explanation, policy, candidates) })
+    }
+
+    /// The same candidates, and the lane that was drawn.
+    pub(crate) fn drawn(&self, lane: &LaneName, chosen: &Choice, policy: &Policy) -> Option<Choice> {
+        let drawn = chosen.candidates.iter().find(|candidate| candidate.lane == *lane)?;
+        let explanation = format!(
+            "drawn among the lanes that may take it, as {:.1} % of tasks are; `{}` would have been chosen",
+            100.0 * policy.explore,
+            chosen.lane
         );
-        let fits = |candidate: &Candidate| candidate.verdict == CandidateVerdict::TooWeak;
-        let strongest =
-            || self.pick(&candidates, fits, |a, b| self.skill(&b.lane).total_cmp(&self.skill(&a.lane)));
-        let (chosen, reason) = match cheapest {
-            Some(chosen) => (chosen, Reason::GoodEnough),
-            None => {
-                (strongest().ok_or_else(|| self.nothing_fits(&candidates, work, score))?, Reason::Strongest)
-            }
-        };
-        let explanation = match reason {
-            Reason::GoodEnough => format!(
-                "the cheapest lane whose chance of a good answer ({:.2}) reaches {:.2}",
-                chosen.chance, policy.good_enough
-            ),
-            _ => format!(
-                "no lane that can take it reaches a chance of {:.2}; this is the strongest ({:.2})",
-                policy.good_enough, chosen.chance
-            ),
-        };
-        Ok(self.choice(&chosen.clone(), reason, explanation, candidates))
+        let candidates = chosen.candidates.clone();
+        let choice = self.choice(drawn, Reason::Explored, explanation, policy, candidates);
+        Some(Choice { threshold: chosen.threshold, ..choice })
     }
 
     /// The lane of the pinned model. Where the screen has left only local lanes and the model is on
@@ -117,7 +112,7 @@ impl<'a> Lanes<'a> {
         &self,
         model: &ModelName,
         work: &Work,
-        score: &Score,
+        score: &Scored,
         policy: &Policy,
     ) -> Result<Choice, TaskError> {
         let Some((name, lane)) = self.lanes.iter().find(|(_, lane)| lane.models.contains(model)) else {
@@ -134,7 +129,7 @@ impl<'a> Lanes<'a> {
             CandidateVerdict::Eligible | CandidateVerdict::TooWeak => {
                 let explanation = format!("the model `{model}` is named by the task or its agent");
                 let candidates = vec![candidate.clone()];
-                Ok(self.choice(&candidate, Reason::Pinned, explanation, candidates))
+                Ok(self.choice(&candidate, Reason::Pinned, explanation, policy, candidates))
             }
             CandidateVerdict::TooLong | CandidateVerdict::TooExpensive => {
                 Err(self.nothing_fits(&[candidate], work, score))
@@ -146,7 +141,7 @@ impl<'a> Lanes<'a> {
     pub(crate) fn deepest_local(
         &self,
         work: &Work,
-        score: &Score,
+        score: &Scored,
         policy: &Policy,
         reason: Reason,
         cause: &str,
@@ -167,43 +162,38 @@ impl<'a> Lanes<'a> {
         &self,
         from: &LaneName,
         work: &Work,
-        score: &Score,
+        score: &Scored,
         policy: &Policy,
         cause: &str,
     ) -> Result<Choice, TaskError> {
         let bar = self.skill(from);
         let candidates = self.candidates(work, score, policy);
-        let fits = |candidate: &Candidate| {
-            matches!(candidate.verdict, CandidateVerdict::Eligible | CandidateVerdict::TooWeak)
-                && self.skill(&candidate.lane) > bar
-        };
-        let next = self.pick(&candidates, fits, |a, b| self.skill(&a.lane).total_cmp(&self.skill(&b.lane)));
+        let is_stronger = |candidate: &Candidate| fits(candidate) && self.skill(&candidate.lane) > bar;
+        let next =
+            self.pick(&candidates, is_stronger, |a, b| self.skill(&a.lane).total_cmp(&self.skill(&b.lane)));
         let next = next.cloned().ok_or_else(|| {
             TaskError::new("no_stronger_lane", format!("{cause}; no stronger lane may take the task"))
         })?;
         let explanation = format!("{cause}; the next stronger lane takes it");
-        Ok(self.choice(&next, Reason::Escalated, explanation, candidates))
+        Ok(self.choice(&next, Reason::Escalated, explanation, policy, candidates))
     }
 
     /// The strongest of the lanes that `allowed` names and that can take the work.
     pub(crate) fn strongest(
         &self,
         work: &Work,
-        score: &Score,
+        score: &Scored,
         policy: &Policy,
         reason: Reason,
         explanation: &str,
         allowed: impl Fn(&LaneName) -> bool,
     ) -> Result<Choice, TaskError> {
         let candidates = self.candidates(work, score, policy);
-        let fits = |candidate: &Candidate| {
-            matches!(candidate.verdict, CandidateVerdict::Eligible | CandidateVerdict::TooWeak)
-                && allowed(&candidate.lane)
-        };
+        let may_take = |candidate: &Candidate| fits(candidate) && allowed(&candidate.lane);
         let strongest =
-            self.pick(&candidates, fits, |a, b| self.skill(&b.lane).total_cmp(&self.skill(&a.lane)));
+            self.pick(&candidates, may_take, |a, b| self.skill(&b.lane).total_cmp(&self.skill(&a.lane)));
         let strongest = strongest.cloned().ok_or_else(|| self.nothing_fits(&candidates, work, score))?;
-        Ok(self.choice(&strongest, reason, explanation.to_owned(), candidates))
+        Ok(self.choice(&strongest, reason, explanation.to_owned(), policy, candidates))
     }
 
     fn pick<'c>(
@@ -215,7 +205,7 @@ impl<'a> Lanes<'a> {
         candidates.iter().filter(|candidate| allowed(candidate)).min_by(|a, b| order(a, b))
     }
 
-    fn candidates(&self, work: &Work, score: &Score, policy: &Policy) -> Vec<Candidate> {
+    fn candidates(&self, work: &Work, score: &Scored, policy: &Policy) -> Vec<Candidate> {
         let weigh = |(name, lane): &(&'a LaneName, &'a Lane)| {
             self.weigh(name, lane, self.model_of(name, lane), work, score, policy)
         };
@@ -234,11 +224,11 @@ impl<'a> Lanes<'a> {
         lane: &Lane,
         model_name: &ModelName,
         work: &Work,
-        score: &Score,
+        score: &Scored,
         policy: &Policy,
     ) -> Candidate {
         let model = &self.registry.models[model_name];
-        let chance = 1.0 / (1.0 + (-CHANCE_SLOPE * (lane.skill - score.complexity)).exp());
+        let chance = score.chance(name, lane);
         let expected_cost_usd = model.cost_usd(expected_usage(work, score, policy));
         let left_usd = work.max_cost_usd.map(|ceiling| ceiling - work.spent.cost_usd);
         let verdict = if !fits_window(model, work, score, policy) {
@@ -258,6 +248,7 @@ impl<'a> Lanes<'a> {
         chosen: &Candidate,
         reason: Reason,
         explanation: String,
+        policy: &Policy,
         candidates: Vec<Candidate>,
     ) -> Choice {
         Choice {
@@ -268,6 +259,8 @@ impl<'a> Lanes<'a> {
             explanation,
             candidates,
             adjustments: Vec::new(),
+            threshold: policy.good_enough,
+            propensity: 1.0,
         }
     }
 
@@ -275,7 +268,7 @@ impl<'a> Lanes<'a> {
         self.registry.lanes.get(lane).map_or(0.0, |lane| lane.skill)
     }
 
-    fn nothing_fits(&self, candidates: &[Candidate], work: &Work, score: &Score) -> TaskError {
+    fn nothing_fits(&self, candidates: &[Candidate], work: &Work, score: &Scored) -> TaskError {
         let too_long = candidates.iter().all(|candidate| candidate.verdict == CandidateVerdict::TooLong);
         if !too_long {
             let message =
@@ -294,7 +287,7 @@ impl<'a> Lanes<'a> {
         let message = format!(
             "the prompt (about {} tokens){answer} do not fit the largest context window that the task may use \
              ({largest} tokens); shorten it, or give a lane a model with a larger `context_tokens`",
-            score.prompt_tokens
+            score.score.prompt_tokens
         );
         TaskError::new("prompt_too_long", message)
     }
@@ -302,20 +295,20 @@ impl<'a> Lanes<'a> {
 
 /// Prompt and answer must fit. An answer without `max_tokens` takes what the window leaves, but needs room
 /// for an ordinary one.
-fn fits_window(model: &Model, work: &Work, score: &Score, policy: &Policy) -> bool {
+fn fits_window(model: &Model, work: &Work, score: &Scored, policy: &Policy) -> bool {
     let answer =
         work.generation.max_tokens.unwrap_or(policy.expected_answer_tokens.min(policy.default_max_tokens));
     let longest_answer = match &model.backend {
         Backend::CloudApi(cloud) => cloud.max_output_tokens,
         Backend::LlamaCpp(_) | Backend::LocalServer(_) => u32::MAX,
     };
-    answer <= longest_answer && score.prompt_tokens.saturating_add(answer) <= model.context_tokens
+    answer <= longest_answer && score.score.prompt_tokens.saturating_add(answer) <= model.context_tokens
 }
 
-fn expected_usage(work: &Work, score: &Score, policy: &Policy) -> Usage {
+fn expected_usage(work: &Work, score: &Scored, policy: &Policy) -> Usage {
     let most = work.generation.max_tokens.unwrap_or(policy.default_max_tokens);
     Usage {
-        prompt_tokens: score.prompt_tokens.into(),
+        prompt_tokens: score.score.prompt_tokens.into(),
         completion_tokens: most.min(policy.expected_answer_tokens).into(),
         cached_tokens: 0,
     }

@@ -8,7 +8,9 @@
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
 //! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from;
 //!   [`snapshot`]: a version of it as it is stored
-//! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
+//! * [`learned`]: the score with what was learned beside it
+//! * [`route`]: the whole policy on one screen; `choose`, `prefer`, [`explore`] and `adjust` are its parts
+//! * [`steer`]: the bar that holds a share or a sum
 //! * [`fleet`]: the state of the lanes that a decision is held against
 //! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
 
@@ -19,16 +21,20 @@ mod choose;
 pub mod complexity;
 pub mod detect;
 pub mod example;
+pub mod explore;
 pub mod features;
 pub mod fleet;
 pub mod intake;
 pub mod learn;
+pub mod learned;
 pub mod ledger;
 pub mod pipeline;
 pub mod policy;
+mod prefer;
 pub mod raw;
 pub mod registry;
 pub mod route;
 pub mod score;
 pub mod screen;
 pub mod snapshot;
+pub mod steer;

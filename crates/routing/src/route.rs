@@ -1,19 +1,23 @@
 //! The whole of routing on one screen: screen, pin, score, choose, adjust.
 
 use jiff::Timestamp;
-use trilane_protocol::decision::{Adjustment, Reason, Score};
+use trilane_protocol::decision::{Adjustment, Candidate, Reason};
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::work::{LaneMessage, RerouteCause};
 use trilane_protocol::{Decision, LaneName, Work, Zone};
 
 use crate::choose::{Choice, Lanes};
-use crate::complexity::complexity;
+use crate::complexity::{Scored, complexity};
 use crate::detect::Detectors;
+use crate::explore::draw;
 use crate::fleet::FleetState;
 use crate::policy::Policy;
+use crate::prefer::{Bar, fits};
 use crate::registry::{Agent, Registry};
 use crate::score::Scorer;
 use crate::screen::{Cleared, Private, Screened, screen};
+use crate::snapshot::version_name;
+use crate::steer::tie;
 
 /// Everything that a decision rests on besides the work itself.
 #[derive(Clone, Copy)]
@@ -24,6 +28,9 @@ pub struct Router<'a> {
     pub policy: &'a Policy,
     /// How hard a task looks.
     pub scorer: &'a dyn Scorer,
+    /// What the chance on a cloud lane must be above the best local one, where a target steers, see
+    /// [`Steering::bar`](crate::steer::Steering::bar); absent: the policy's numbers rule.
+    pub bar: Option<f64>,
     /// The state of the lanes.
     pub fleet: &'a FleetState,
 }
@@ -151,7 +158,7 @@ impl Router<'_> {
         now: Timestamp,
     ) -> Result<Route, Unrouted> {
         let screened = screen(work, agent, self.policy, Detectors::shared());
-        let score = complexity(screened.work(), self.scorer);
+        let score = complexity(screened.work(), self.scorer, self.registry, self.policy);
         match screened {
             Screened::Private(private) => self.route_private(private, score, returned, now),
             Screened::Cleared(cleared) => self.route_cleared(cleared, score, returned, now),
@@ -162,7 +169,7 @@ impl Router<'_> {
     fn route_private(
         &self,
         private: Private,
-        score: Score,
+        score: Scored,
         returned: Option<&Returned>,
         now: Timestamp,
     ) -> Result<Route, Unrouted> {
@@ -179,7 +186,7 @@ impl Router<'_> {
     fn route_cleared(
         &self,
         cleared: Cleared,
-        score: Score,
+        score: Scored,
         returned: Option<&Returned>,
         now: Timestamp,
     ) -> Result<Route, Unrouted> {
@@ -201,7 +208,7 @@ impl Router<'_> {
         &self,
         work: &Work,
         lanes: &Lanes<'_>,
-        score: &Score,
+        score: &Scored,
         returned: Option<&Returned>,
         now: Timestamp,
     ) -> Result<Choice, Unplaced> {
@@ -215,16 +222,49 @@ impl Router<'_> {
                 cause: RerouteCause::Escalate { reason } | RerouteCause::Improve { reason, .. },
             }) => lanes.stronger_than(lane, work, score, self.policy, reason)?.moved_from(lane),
             Some(Returned { cause: RerouteCause::StepDone { .. }, .. }) | None => {
-                self.first_choice(work, lanes, score)?
+                let first = self.first_choice(work, lanes, score)?;
+                let adjusted = self.adjust(first, work, lanes, score, now)?;
+                return Ok(self.explore(adjusted, work, lanes, score, now));
             }
         };
         self.adjust(choice, work, lanes, score, now)
     }
 
-    fn first_choice(&self, work: &Work, lanes: &Lanes<'_>, score: &Score) -> Result<Choice, TaskError> {
+    fn first_choice(&self, work: &Work, lanes: &Lanes<'_>, score: &Scored) -> Result<Choice, TaskError> {
         match &work.model {
             Some(model) => lanes.pinned(model, work, score, self.policy),
-            None => lanes.cheapest_good_enough(work, score, self.policy),
+            None => {
+                let bar = self.bar.map(|gain| Bar { gain, tie: tie(work) });
+                lanes.preferred(work, score, self.policy, bar)
+            }
+        }
+    }
+
+    /// Takes a drawn lane in the place of the chosen one now and then. It is drawn among `lanes`, which the screen has
+    /// left, and only among those that would not be adjusted away: the propensity is that of the lane where the work is
+    /// put, adjustments and all, and those of all lanes add up to 1.
+    fn explore(
+        &self,
+        chosen: Choice,
+        work: &Work,
+        lanes: &Lanes<'_>,
+        score: &Scored,
+        now: Timestamp,
+    ) -> Choice {
+        if work.model.is_some() || work.shadow || work.complexity.is_some() || self.policy.explore <= 0.0 {
+            return chosen;
+        }
+        let is_open = |candidate: &&Candidate| {
+            fits(candidate) && self.is_open(&candidate.lane, &candidate.model, work, now)
+        };
+        let open: Vec<&LaneName> =
+            chosen.candidates.iter().filter(is_open).map(|candidate| &candidate.lane).collect();
+        let version = version_name(&self.policy.version, score.version);
+        let draw = draw(work, &version, self.policy.explore, &chosen.lane, &open);
+        let (propensity, drawn) = (draw.propensity, draw.lane);
+        match drawn.and_then(|lane| lanes.drawn(lane, &chosen, self.policy)) {
+            Some(drawn) => Choice { propensity, ..drawn },
+            None => Choice { propensity, ..chosen },
         }
     }
 
@@ -234,7 +274,7 @@ impl Router<'_> {
         &self,
         work: &Work,
         lanes: &Lanes<'_>,
-        score: &Score,
+        score: &Scored,
         now: Timestamp,
     ) -> Result<(), Unplaced> {
         let Ok(first) = self.first_choice(work, lanes, score) else { return Ok(()) };

@@ -7,11 +7,17 @@ use trilane_protocol::decision::{Contribution, ScoreSource};
 
 use crate::features::Features;
 use crate::learn::HeadChance;
+use crate::snapshot::HAND_MADE;
 
 /// Scores a task by its features.
 pub trait Scorer: std::fmt::Debug + Send + Sync {
     /// The score and what led to it. Never fails, and is finite for any features.
     fn score(&self, features: &Features) -> ScoreParts;
+
+    /// The version of the weights that it scores with.
+    fn version(&self) -> u64 {
+        HAND_MADE
+    }
 }
 
 /// A score with its largest parts.

@@ -141,6 +141,25 @@ pub enum BadSnapshot {
     },
 }
 
+/// What stands between the version of the rules and that of the weights.
+const WEIGHTS_MARK: &str = "+w";
+
+/// The version that a decision names: that of the rules (`policy.version`), and with it that of the weights, once there
+/// are any: `shipped-1+w3`.
+pub fn version_name(rules: &str, weights: u64) -> String {
+    match weights {
+        HAND_MADE => rules.to_owned(),
+        weights => format!("{rules}{WEIGHTS_MARK}{weights}"),
+    }
+}
+
+/// The versions of the rules and of the weights that a decision names: the way back from [`version_name`].
+pub fn versions_in(name: &str) -> (&str, u64) {
+    let parts = name.rsplit_once(WEIGHTS_MARK);
+    let parts = parts.and_then(|(rules, weights)| Some((rules, weights.parse().ok()?)));
+    parts.unwrap_or((name, HAND_MADE))
+}
+
 impl InForce {
     /// Where nobody has put anything in force.
     pub fn hand_made() -> Self {
@@ -281,6 +300,17 @@ mod tests {
         let entry = manifest.heads[&lane("cloud")].clone();
         manifest.heads.extend((0..=MAX_HEADS).map(|index| (lane(&format!("lane-{index}")), entry.clone())));
         assert!(matches!(manifest.weights(&heads), Err(BadSnapshot::TooManyHeads { .. })));
+    }
+
+    #[test]
+    fn a_decision_names_rules_and_weights() {
+        for (rules, weights, name) in
+            [("shipped-1", 0, "shipped-1"), ("shipped-1", 3, "shipped-1+w3"), ("a+w", 12, "a+w+w12")]
+        {
+            assert_eq!(version_name(rules, weights), name);
+            assert_eq!(versions_in(name), (rules, weights));
+        }
+        assert_eq!(versions_in("odd+word"), ("odd+word", HAND_MADE));
     }
 
     #[test]

@@ -56,7 +56,8 @@ struct Process {
 }
 
 impl FleetBuilder {
-    /// One classifier and a worker with four slots on each of the two local lanes and the cloud lane.
+    /// One classifier and a worker with four slots on each of the two local lanes and the cloud lane. Nothing is drawn at
+    /// random where the configuration does not say so.
     pub fn new() -> Self {
         let lanes = ["local-fast", "local-deep", "cloud"]
             .map(|lane| (lane, Scripted::costing(if lane == "cloud" { 0.01 } else { 0.0 })));
@@ -95,9 +96,15 @@ impl FleetBuilder {
     pub async fn start(self) -> Fleet {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let keys = Keys::new(folder.path());
+        let explores = self.toml.contains("explore");
         let load = |url: &str| {
             let keys = folder.path().display().to_string();
-            let variables = [("TRILANE__NATS__URL", url), ("TRILANE__SECURITY__KEYS", keys.as_str())];
+            let variables = [
+                ("TRILANE__NATS__URL", url),
+                ("TRILANE__SECURITY__KEYS", keys.as_str()),
+                ("TRILANE__POLICY__EXPLORE", "0.0"),
+            ];
+            let variables = variables.into_iter().take(if explores { 2 } else { 3 });
             let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
             config::load_from(Some(&self.toml), variables).expect("the test's configuration holds")
         };

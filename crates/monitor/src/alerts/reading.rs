@@ -1,6 +1,7 @@
 //! What is wrong with the fleet as it is now. Pure: whether anybody is told is decided by its life.
 
 use trilane_protocol::{LaneName, Zone, subjects};
+use trilane_routing::snapshot::versions_in;
 use trilane_service::Config;
 use trilane_service::config::LaneLimits;
 
@@ -270,7 +271,8 @@ fn budget(fleet: &Fleet, config: &Config) -> Option<Reading> {
 
 fn policy(fleet: &Fleet, config: &Config) -> Option<Reading> {
     let own = &config.policy.version;
-    let is_mixed = fleet.policy_versions.iter().any(|(version, _)| version != own);
+    // What was learned changes without a restart, and each classifier takes it up by itself.
+    let is_mixed = fleet.policy_versions.iter().any(|(version, _)| versions_in(version).0 != own);
     let versions: Vec<String> = fleet
         .policy_versions
         .iter()

@@ -1,12 +1,16 @@
-//! What no input may break: private work is never put on a cloud lane.
+//! What no input may break: private work is never put on a cloud lane, whatever was learned, is steered or is drawn.
+
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use trilane_protocol::work::RerouteCause;
 use trilane_protocol::{Message, Role, Sensitivity, Work, Zone};
 use trilane_routing::detect::Detectors;
+use trilane_routing::learn::HeadChance;
 use trilane_routing::policy::{Fallback, LocalFallback, PrivatePin};
 use trilane_routing::route::{Returned, Route};
 
+use crate::learned::Heads;
 use crate::support::{World, lane, public};
 
 /// Texts that each make a task private by themselves.
@@ -96,8 +100,35 @@ prop_compose! {
     }
 }
 
+/// Everything that was learned, is steered or is drawn, as wrong as can be.
+#[derive(Debug, Clone)]
+struct Learned {
+    heads: Heads,
+    bar: Option<f64>,
+    explore: f64,
+    min_gain: f64,
+    quality_floor: f64,
+}
+
+prop_compose! {
+    fn learned()(
+        heads in proptest::collection::vec((any::<f64>(), any::<f64>()), 3),
+        sure in proptest::option::of((0.0..=1.0, 0.0..1e6)),
+        bar in proptest::option::of(-1.0..=1.01),
+        explore in 0.0..=0.5,
+        min_gain in 0.0..=1.0,
+        quality_floor in 0.0..=1.0,
+    ) -> Learned {
+        let lanes = ["cloud", "local-deep", "local-fast"];
+        let heads = heads.into_iter().map(|said| sure.unwrap_or(said));
+        let head = |(name, (chance, evidence)): (&str, (f64, f64))| (lane(name), HeadChance { chance, evidence });
+        Learned { heads: Heads(lanes.into_iter().zip(heads).map(head).collect()), bar, explore, min_gain, quality_floor }
+    }
+}
+
 prop_compose! {
     fn world()(
+        learned in learned(),
         alive in proptest::collection::vec(any::<bool>(), 3),
         waiting in proptest::collection::vec(0_u64..10_000, 3),
         budget_spent in any::<bool>(),
@@ -127,6 +158,11 @@ prop_compose! {
         let local = if spill { LocalFallback::Spill } else { LocalFallback::Park };
         world.policy.adjust.local_without_worker = local;
         world.policy.adjust.local_saturated = local;
+        world.scorer = Arc::new(learned.heads);
+        world.bar = learned.bar;
+        world.policy.explore = learned.explore;
+        world.policy.min_gain = learned.min_gain;
+        world.policy.quality_floor = learned.quality_floor;
         world
     }
 }
@@ -182,6 +218,9 @@ proptest! {
                 let decision = &first.message().decision;
                 prop_assert_eq!(decision, &second.message().decision);
                 prop_assert!((0.0..=1.0).contains(&decision.score.complexity));
+                prop_assert!(decision.propensity > 0.0 && decision.propensity <= 1.0, "{}", decision.propensity);
+                prop_assert!((0.0..=1.0).contains(&decision.threshold));
+                prop_assert!(decision.candidates.iter().all(|candidate| (0.0..=1.0).contains(&candidate.chance)));
                 prop_assert!(decision.candidates.iter().all(|candidate| candidate.expected_cost_usd.is_finite()));
             }
             (Err(first), Err(second)) => prop_assert_eq!(format!("{first:?}"), format!("{second:?}")),

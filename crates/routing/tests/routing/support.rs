@@ -11,7 +11,7 @@ use trilane_routing::policy::Policy;
 use trilane_routing::raw::RawRegistry;
 use trilane_routing::registry::{Agent, ModelChoice, Registry};
 use trilane_routing::route::{Returned, Route, Router, Unrouted};
-use trilane_routing::score::ColdStart;
+use trilane_routing::score::{ColdStart, Scorer};
 
 /// Everything that a decision rests on, to be changed by a test.
 #[derive(Debug, Clone)]
@@ -20,14 +20,18 @@ pub(crate) struct World {
     pub(crate) policy: Policy,
     pub(crate) fleet: FleetState,
     pub(crate) agent: Agent,
+    pub(crate) scorer: Arc<dyn Scorer>,
+    pub(crate) bar: Option<f64>,
 }
 
 impl World {
-    /// The shipped configuration with a worker for every model of every lane, and an agent that says nothing.
+    /// The shipped configuration with a worker for every model of every lane, and an agent that says nothing. Nothing
+    /// is drawn at random, nothing learned and nothing steered.
     pub(crate) fn shipped() -> Self {
         let text = include_str!("../../../../config/trilane.toml");
         let mut table: toml::Table = toml::from_str(text).unwrap();
-        let policy = table.remove("policy").unwrap().try_into().unwrap();
+        let policy: Policy = table.remove("policy").unwrap().try_into().unwrap();
+        let policy = Policy { explore: 0.0, ..policy };
         const REGISTRY: [&str; 4] = ["lanes", "models", "providers", "agents"];
         table.retain(|key, _| REGISTRY.contains(&key));
         let registry = toml::Value::Table(table).try_into::<RawRegistry>().unwrap().check().unwrap();
@@ -40,7 +44,8 @@ impl World {
             budget_day_usd: None,
             budget_week_usd: None,
         };
-        Self { registry, policy, fleet: FleetState { lanes, ..FleetState::default() }, agent }
+        let fleet = FleetState { lanes, ..FleetState::default() };
+        Self { registry, policy, fleet, agent, scorer: Arc::new(ColdStart), bar: None }
     }
 
     pub(crate) fn lane(&mut self, name: &str) -> &mut LaneState {
@@ -58,13 +63,9 @@ impl World {
     }
 
     pub(crate) fn route(&self, work: Work, returned: Option<&Returned>) -> Result<Route, Unrouted> {
-        let Self { registry, policy, fleet, agent } = self;
-        Router { registry, policy, scorer: &ColdStart, fleet }.route(
-            work,
-            agent,
-            returned,
-            Timestamp::UNIX_EPOCH,
-        )
+        let Self { registry, policy, fleet, agent, scorer, bar } = self;
+        let router = Router { registry, policy, scorer: &**scorer, bar: *bar, fleet };
+        router.route(work, agent, returned, Timestamp::UNIX_EPOCH)
     }
 
     /// The lane and reason of a route, or the code of a rejection.

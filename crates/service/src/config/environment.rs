@@ -71,8 +71,9 @@ fn existing(segment: &str, known: &Table) -> Result<String, String> {
         return Ok(segment.replace('_', "-"));
     }
     let hint = suggestion(segment, known.keys().map(String::as_str));
-    // An optional key of a named entry, or of the budget, is not in the table yet; the decoder knows whether it exists.
-    if ["backend", "model", "on_ambiguous"].iter().any(|key| known.contains_key(*key)) {
+    // An optional key of a named entry, of the budget or the policy, is not in the table yet; the decoder knows whether it
+    // exists.
+    if ["backend", "model", "on_ambiguous", "untagged"].iter().any(|key| known.contains_key(*key)) {
         return Ok(segment.to_owned());
     }
     Err(format!("`{segment}` is not a key of the configuration{hint}"))

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use config::{Config as Sources, File, FileFormat};
 use trilane_protocol::nearest::with_suggestion;
+use trilane_routing::explore::MAX_EXPLORE;
+use trilane_routing::policy::Target;
 use trilane_routing::raw::{RawRegistry, RegistryError};
 
 use super::{Config, RawConfig, environment, watching};
@@ -150,11 +152,34 @@ fn endless_number(tree: &serde_json::Value) -> Option<String> {
 
 /// The numbers that would break a promise or hang a process when out of range.
 fn check_numbers(config: &Config) -> Result<(), ConfigError> {
-    let rules: [(&str, bool, &str); 20] = [
+    let policy = &config.policy;
+    let rules: [(&str, bool, &str); 26] = [
         (
             "policy.good_enough",
             (0.0..=1.0).contains(&config.policy.good_enough),
             "expected a number from 0 to 1",
+        ),
+        ("policy.min_gain", (0.0..=1.0).contains(&policy.min_gain), "expected a number from 0 to 1"),
+        (
+            "policy.quality_floor",
+            (0.0..=1.0).contains(&policy.quality_floor),
+            "expected a number from 0 to 1",
+        ),
+        ("policy.learned_after", policy.learned_after > 0.0, "expected a number of outcomes above 0"),
+        (
+            "policy.explore",
+            (0.0..=MAX_EXPLORE).contains(&policy.explore),
+            "expected a share from 0 to 0.5: beyond it the policy would hardly matter",
+        ),
+        (
+            "policy.target.cloud_share",
+            !matches!(policy.target, Some(Target::CloudShare(share)) if !(0.0..=1.0).contains(&share)),
+            "expected a share from 0 to 1",
+        ),
+        (
+            "policy.target.usd_week",
+            !matches!(policy.target, Some(Target::UsdWeek(usd)) if !is_money(Some(usd))),
+            "expected dollars, 0 or more",
         ),
         ("policy.default_max_tokens", config.policy.default_max_tokens > 0, "expected 1 or more"),
         (
@@ -306,6 +331,25 @@ mod tests {
             let error = load_from(Some(file), []).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_followed_names_its_key() {
+        for (file, key) in [
+            ("[policy]\nmin_gain = -0.1", "policy.min_gain"),
+            ("[policy]\nquality_floor = 1.1", "policy.quality_floor"),
+            ("[policy]\nlearned_after = 0.0", "policy.learned_after"),
+            ("[policy]\nexplore = 0.6", "policy.explore"),
+            ("[policy.target]\ncloud_share = 1.5", "policy.target.cloud_share"),
+            ("[policy.target]\nusd_week = -1.0", "policy.target.usd_week"),
+            ("[policy.target]\nusd_week = 5.0\ncloud_share = 0.5", "policy.target"),
+            ("[policy.target]\ncloud_shares = 0.5", "did you mean `cloud_share`?"),
+        ] {
+            let error = load_from(Some(file), []).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        let steered = load_from(Some("[policy.target]\nusd_week = 5"), []).unwrap();
+        assert_eq!(steered.policy.target, Some(Target::UsdWeek(5.0)));
     }
 
     #[test]

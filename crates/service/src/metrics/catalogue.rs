@@ -56,6 +56,10 @@ catalogue! {
         "The score of routed tasks: the chance that a local answer would not do.";
     POLICY_INFO: Gauge<Version> = "trilane_policy_info", Info, &[Classifier],
         "The version of the policy in force.";
+    LEARNED_VERSION: Gauge<()> = "trilane_learned_policy_version", Count, &[Classifier],
+        "The version of what was learned that is in force; 0 is the hand-made score.";
+    REFUSED_POLICIES: Counter<()> = "trilane_refused_policies_total", Count, &[Classifier],
+        "Learned policies that were put in force and do not read; the last good one stays.";
     FULL_LANE: Counter<Lane> = "trilane_full_lane_total", Count, &[Classifier],
         "Times that a task was held at the intake because its lane was full.";
     PARKED: Counter<()> = "trilane_parked_total", Count, &[Classifier],

@@ -144,6 +144,8 @@ fn a_policy_that_is_not_this_one_is_told_of() {
         said("", |fleet| fleet.policy_versions = versions)
     };
     assert_eq!(versions(&["shipped-1", "older"]), one(Kind::PolicyMixed, "fleet", true));
+    assert_eq!(versions(&["shipped-1", "older+w2"]), one(Kind::PolicyMixed, "fleet", true));
+    assert_eq!(versions(&["shipped-1", "shipped-1+w2"]), [], "what was learned changes by itself");
     assert_eq!(versions(&[]), []);
 }
 
