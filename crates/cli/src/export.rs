@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -68,7 +68,7 @@ pub async fn run(args: ExportArgs, config: &Config) -> anyhow::Result<()> {
     let broker = crate::connect(config, Role::Learner).await?;
     let since = Timestamp::now().checked_sub(args.since.unwrap_or(DEFAULT_SINCE)).unwrap_or(Timestamp::MIN);
     let tasks = weightiest(broker.outcomes(None, Start::At(since)).await?);
-    let mut file = args.output.as_ref().map(|path| create(path)).transpose()?;
+    let mut file = args.output.as_deref().map(create).transpose()?;
     let (mut rows, mut left_out) = (0_usize, LeftOut::default());
     for (key, outcomes) in tasks {
         let Some(row) = row(&broker, &key, outcomes, &mut left_out).await? else { continue };
@@ -86,7 +86,7 @@ pub async fn run(args: ExportArgs, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn create(path: &PathBuf) -> anyhow::Result<BufWriter<File>> {
+fn create(path: &Path) -> anyhow::Result<BufWriter<File>> {
     let file = File::create_new(path)
         .with_context(|| format!("cannot make {}; name a file that is not there yet", path.display()))?;
     Ok(BufWriter::new(file))

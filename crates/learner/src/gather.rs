@@ -70,7 +70,7 @@ impl Gatherer {
             match self.look_up(log, entry).await {
                 Ok(lesson) => return lesson,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot look up what belongs to an outcome; trying again")
+                    tracing::warn!(%error, "cannot look up what belongs to an outcome; trying again");
                 }
             }
             tokio::time::sleep(RETRY_PAUSE).await;

@@ -26,6 +26,9 @@ const LOOKS_PER_SAVE: u32 = 2;
 /// Times that a part is written anew because another has written its place.
 const MAX_PART_TRIES: u32 = 3;
 
+/// Most bytes of trials and windows together, so that they fit a message of NATS.
+const MAX_NOTES_BYTES: usize = 900 * 1_024;
+
 /// The part that holds trials and windows; heads are called `head.<lane>`.
 const NOTES: &str = "notes";
 const HEAD: &str = "head.";
@@ -238,17 +241,32 @@ impl Student {
     }
 
     /// The parts that have changed since they were last saved.
-    fn changed_parts(&self) -> Vec<(String, Vec<u8>)> {
+    fn changed_parts(&mut self) -> Vec<(String, Vec<u8>)> {
         let head = |lane: &LaneName| Some((format!("{HEAD}{lane}"), self.candidate.head_to_bytes(lane)?));
         let mut parts: Vec<_> = self.changed.iter().filter_map(head).collect();
         if self.has_new_notes {
-            let notes = Notes { trials: self.trials.clone(), windows: self.windows.clone() };
-            match rmp_serde::to_vec(&notes) {
-                Ok(bytes) => parts.push((NOTES.to_owned(), bytes)),
-                Err(error) => tracing::error!(%error, "the trials cannot be saved"),
-            }
+            parts.extend(self.notes().map(|bytes| (NOTES.to_owned(), bytes)));
         }
         parts
+    }
+
+    /// Trials and windows; of trials as many as fit, the newest.
+    fn notes(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let notes = Notes { trials: self.trials.clone(), windows: self.windows.clone() };
+            match rmp_serde::to_vec(&notes) {
+                Ok(bytes) if bytes.len() <= MAX_NOTES_BYTES => return Some(bytes),
+                Ok(_) if self.trials.forget_half() => {}
+                Ok(bytes) => {
+                    tracing::error!(bytes = bytes.len(), "the trials are too large to be saved");
+                    return None;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the trials cannot be saved");
+                    return None;
+                }
+            }
+        }
     }
 }
 

@@ -59,6 +59,13 @@ impl Trials {
         self.noted.iter().filter(|noted| noted.counts).count()
     }
 
+    /// Forgets the older half. Returns whether there was any.
+    pub(crate) fn forget_half(&mut self) -> bool {
+        let half = self.noted.len().div_ceil(2);
+        self.noted.drain(..half);
+        half > 0
+    }
+
     /// Begins anew, because another policy is in force.
     pub(crate) fn clear(&mut self) {
         self.noted.clear();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use trilane_protocol::decision::{
-    Adjustment, Candidate, CandidateVerdict, FindingSource, Score, ScreenReport,
+    Adjustment, Candidate, CandidateVerdict, FindingSource, Score, ScoreSource, ScreenReport,
 };
 use trilane_protocol::learning::{Outcome, Signs};
 use trilane_protocol::{AgentName, Decision, LaneName, ModelName, Sensitivity, TaskId, TaskResult};
@@ -205,10 +205,15 @@ fn screen(text: &mut String, screen: &ScreenReport) {
 
 fn score(text: &mut String, told: &Told) {
     let Told { score, .. } = told;
+    let source = match score.source {
+        ScoreSource::Producer => "the producer",
+        ScoreSource::ColdStart => "hand-made features",
+        ScoreSource::Learned => "learned weights",
+    };
     let _ = writeln!(
         text,
-        "\nscore      {:.2} by {:?}, about {} tokens",
-        score.complexity, score.source, score.prompt_tokens
+        "\nscore      {:.2} by {source}, about {} tokens",
+        score.complexity, score.prompt_tokens
     );
     for part in &score.contributions {
         let _ = writeln!(text, "  {:+.2}  {}", part.log_odds, part.feature);

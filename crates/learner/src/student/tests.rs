@@ -87,3 +87,19 @@ fn another_policy_in_force_begins_the_trials_anew_and_the_same_one_does_not() {
     assert_eq!((student.trials.count(), student.outcomes), (0, 1), "what was learned stays");
     assert_eq!(student.in_force.name(&config), "shipped-1+w2");
 }
+
+#[test]
+fn of_too_many_trials_the_older_half_goes() {
+    let (mut student, config) = (Student::default(), config());
+    for task in ["a", "b", "c"] {
+        let mut judged = by_feedback(1.0);
+        judged.outcome.task_id = task.parse().unwrap();
+        student.learn(&judged, &features(), false, &config);
+    }
+    assert!(student.trials.forget_half());
+    assert_eq!(student.trials.count(), 1);
+    assert!(
+        student.trials.settle(&Outcome { task_id: "c".parse().unwrap(), ..by_feedback(0.0).outcome }, true)
+    );
+    assert!(student.trials.forget_half() && !student.trials.forget_half());
+}

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod learned;
+mod off_policy;
 mod properties;
 mod rules;
 mod screen_data;
