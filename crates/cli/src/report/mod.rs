@@ -23,7 +23,7 @@ use trilane_service::Config;
 use self::since::{Since, parse_since};
 use crate::output::print;
 
-/// Tasks that are held at once: some 50 MB. Of more, a share that a hash of their names chooses stands for all.
+/// Tasks that are held at once: less than 100 MB. Of more, a share that a hash of their names chooses stands for all.
 const MAX_TASKS: usize = 100_000;
 
 /// What intervals are drawn from: the same records give the same report.

@@ -64,7 +64,7 @@ pub struct Terms<'a> {
     pub until: Timestamp,
     /// Flags that each list holds.
     pub flags: usize,
-    /// Tasks that are held at once, at some 500 bytes each.
+    /// Tasks that are held at once, at less than a kilobyte each.
     pub max_tasks: usize,
     /// What intervals are drawn from.
     pub seed: u64,
