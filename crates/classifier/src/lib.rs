@@ -102,6 +102,7 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
         sealing: Sealing { key: seal_key, valid },
         broker: broker.clone(),
         bar: Bar::new(&config),
+        examples: Examples::new(broker.clone(), config.learning.keep_examples),
         config,
         pipelines,
         fleet,
@@ -109,7 +110,6 @@ pub async fn run(config: Config, started: &Started) -> Result<(), ClassifierErro
         name,
         trusted,
         log,
-        examples: Examples::new(broker.clone(), config.learning.keep_examples),
         in_hand: InHand::default(),
     });
     let cancels = cancels.start(Arc::new(Semaphore::new(CANCEL_WINDOW)), started.shutdown.begun());
