@@ -41,7 +41,8 @@ struct Reading {
 #[derive(Debug, Clone, Args)]
 struct PromoteArgs {
     /// The version, as `trilane policy history` lists it.
-    version: u64,
+    #[arg(value_name = "VERSION")]
+    number: u64,
     /// Why, for whoever looks later.
     #[arg(long, value_name = "TEXT", default_value = "promoted by the operator")]
     reason: String,
@@ -79,7 +80,7 @@ pub async fn run(args: PolicyArgs, config: &Config) -> anyhow::Result<()> {
         }
         Verb::Promote(args) => {
             let broker = crate::connect(config, Role::Learner).await?;
-            let in_force = promote(&broker, config, args.version, args.reason).await?;
+            let in_force = promote(&broker, config, args.number, args.reason).await?;
             print(&in_force, args.json, || report::in_force(&in_force))
         }
         Verb::Rollback(args) => {

@@ -180,15 +180,15 @@ mod tests {
         version 2 since 2026-11-21 10:00:00 UTC, by the learner: it is better; before it: version 1
         made 2026-11-20 10:00:00 UTC from 120 outcomes, with version 1 in force then
 
-        lane        evidence
-        cloud       42
-        local-fast  42
+         lane        evidence
+         cloud       42
+         local-fast  42
 
         evaluation
-        figure            value
-        beats.0           in force
-        candidate.trials  90
-        candidate.value   0.8123
+         figure            value
+         beats.0           in force
+         candidate.trials  90
+         candidate.value   0.8123
         ");
         let none = Shown { in_force: InForce::hand_made(), manifest: None };
         assert_eq!(none.text(), "the hand-made score: nothing was put in force yet");
@@ -204,8 +204,11 @@ mod tests {
         ];
         let text = History { versions }.text();
         assert!(text.contains("there is no version 3"), "{text}");
-        let line = text.lines().find(|line| line.starts_with("2 ")).unwrap();
+        let line = text.lines().find(|line| line.trim_start().starts_with("2 ")).unwrap();
         assert!(line.contains("yes") && line.contains("version 1"), "{line}");
-        assert!(text.lines().any(|line| line.starts_with("1 ") && line.contains("the hand-made score")));
+        assert!(
+            text.lines()
+                .any(|line| line.trim_start().starts_with("1 ") && line.contains("the hand-made score"))
+        );
     }
 }

@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use trilane_protocol::Usd;
-use trilane_protocol::ledger::{Amounts, Book, DayBook};
+use trilane_protocol::ledger::{Amounts, Book};
 
 use super::*;
 use crate::budget::day_of;
@@ -72,7 +72,7 @@ fn week(start: Timestamp, random: &mut Random) -> Vec<Task> {
 }
 
 fn spend(book: &mut Book, at: Timestamp, usd: f64) {
-    let day = book.days.entry(day_of(at)).or_insert_with(|| DayBook::default());
+    let day = book.days.entry(day_of(at)).or_default();
     let settled = Usd::nearest(day.total.settled.dollars() + usd).unwrap();
     day.total = Amounts { settled, ..day.total };
 }
