@@ -34,7 +34,7 @@ pub(crate) struct Lesson {
     pub(crate) learned: Vec<Judged>,
     /// The task that it is about, as a learner sees it; present where something is learned.
     pub(crate) features: Option<Features>,
-    /// What was taken of the task before.
+    /// What was taken of the task before, once it was recalled.
     pub(crate) before: Option<Outcome>,
     /// Where the task went, where that is news.
     pub(crate) decision: Option<Decision>,
@@ -118,7 +118,7 @@ impl Gatherer {
         if let (true, Content::Text(text)) = (is_shadowed, &example.content) {
             lesson.asks = self.shadow_request(result, text).map(|request| Asks::Shadow(Box::new(request)));
         }
-        self.with_task(lesson, &example).await
+        Ok(lesson.with_task(&example))
     }
 
     async fn feedback(
@@ -141,7 +141,7 @@ impl Gatherer {
             return Ok(lesson.unused(Unused::NoExample));
         };
         lesson.learned.push(judged);
-        self.with_task(lesson, &example).await
+        Ok(lesson.with_task(&example))
     }
 
     /// What a local lane would have answered is held against what the cloud has.
@@ -163,7 +163,7 @@ impl Gatherer {
         };
         let is_good = judge::by_rule(rule, &text, &reference, shadow);
         lesson.learned.extend(evidence::of_shadow(&result, shadow, is_good, lesson.stored_at));
-        self.with_task(lesson, &example).await
+        Ok(lesson.with_task(&example))
     }
 
     /// What a model says of a shadow.
@@ -182,7 +182,7 @@ impl Gatherer {
             Err(unused) => return Ok(lesson.unused(unused)),
         };
         lesson.learned.extend(evidence::of_shadow(&cloud, &shadow, is_good, lesson.stored_at));
-        self.with_task(lesson, &example).await
+        Ok(lesson.with_task(&example))
     }
 
     /// The cloud's answer and the text of the task that a shadow is of.
@@ -204,24 +204,6 @@ impl Gatherer {
             },
             None => Err(Unused::NoExample),
         })
-    }
-
-    /// Keeps what has something weightier on record out, and adds what learning needs of the task.
-    async fn with_task(&self, mut lesson: Lesson, example: &Example) -> Found {
-        if lesson.learned.is_empty() {
-            return Ok(lesson);
-        }
-        let before = self.broker.last_outcome(&example.agent, &example.task_id).await?;
-        lesson.before = before.filter(|before| before.task_seq == example.task_seq);
-        lesson.features = Some(example.features());
-        let known = lesson.learned.len();
-        let before = lesson.before.as_ref();
-        lesson.learned.retain(|judged| {
-            let is_same = |before: &&Outcome| before.lane == judged.outcome.lane;
-            before.filter(is_same).is_none_or(|before| before.source <= judged.outcome.source)
-        });
-        let is_less = lesson.learned.len() < known;
-        Ok(if is_less { lesson.unused(Unused::Superseded) } else { lesson })
     }
 
     async fn example_of(&self, result: &TaskResult) -> Result<Option<Example>, ReadError> {
@@ -262,6 +244,31 @@ impl Gatherer {
     }
 }
 
+/// Holds a lesson against what was taken of the task before, and keeps out what has something weightier on record. Once all
+/// that came before is published, since two verdicts on a task may come at once.
+pub(crate) async fn recall(broker: &Broker, lesson: &mut Lesson) {
+    let Some(Outcome { agent, task_id, task_seq, .. }) = lesson.learned.first().map(|judged| &judged.outcome)
+    else {
+        return;
+    };
+    let before = loop {
+        match broker.last_outcome(agent, task_id).await {
+            Ok(before) => break before.filter(|before| before.task_seq == *task_seq),
+            Err(error) => tracing::warn!(%error, "cannot see what was learned of a task; trying again"),
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    };
+    let known = lesson.learned.len();
+    lesson.learned.retain(|judged| {
+        let is_same = |before: &&Outcome| before.lane == judged.outcome.lane;
+        before.as_ref().filter(is_same).is_none_or(|before| before.source <= judged.outcome.source)
+    });
+    if lesson.learned.len() < known {
+        lesson.unused = Some(Unused::Superseded);
+    }
+    lesson.before = before;
+}
+
 impl Lesson {
     fn of(log: Log, entry: &Entry) -> Self {
         Self {
@@ -275,6 +282,12 @@ impl Lesson {
             asks: None,
             unused: None,
         }
+    }
+
+    /// Adds what learning needs of the task.
+    fn with_task(self, example: &Example) -> Self {
+        let features = (!self.learned.is_empty()).then(|| example.features());
+        Self { features, ..self }
     }
 
     fn unused(self, unused: Unused) -> Self {

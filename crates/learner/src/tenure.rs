@@ -18,7 +18,7 @@ use trilane_service::metrics::catalogue::{NOT_LEARNED, OUTCOMES, SHADOWS_ASKED, 
 use trilane_service::metrics::labels::Lane;
 use trilane_service::{Config, Shutdown};
 
-use crate::gather::{Asks, Gatherer, Lesson};
+use crate::gather::{Asks, Gatherer, Lesson, recall};
 use crate::state::{Claim, Keeper, Positions};
 use crate::student::{Followed, Student};
 use crate::windows::is_wanted;
@@ -124,10 +124,13 @@ impl Tenure {
                 () = shutdown.begun() => return Err(Ended::Shutdown),
                 _ = ticks.tick() => self.tick().await?,
                 lesson = lessons.next() => match lesson {
-                    Some(Ok(lesson)) => tokio::select! {
-                        () = shutdown.begun() => return Err(Ended::Shutdown),
-                        () = publish(&self.broker, &lesson) => self.take(&lesson),
-                    },
+                    Some(Ok(mut lesson)) => {
+                        tokio::select! {
+                            () = shutdown.begun() => return Err(Ended::Shutdown),
+                            () = complete(&self.broker, &mut lesson) => {}
+                        }
+                        self.take(&lesson);
+                    }
                     Some(Err(error)) => {
                         tracing::warn!(%error, "what is to be learned from is read anew");
                         return Ok(());
@@ -292,6 +295,12 @@ fn is_due(told_at: &mut Option<Instant>) -> bool {
         *told_at = Some(now);
     }
     is_due
+}
+
+/// All of an entry that has to wait: what is on record, and what is put on record.
+async fn complete(broker: &Broker, lesson: &mut Lesson) {
+    recall(broker, lesson).await;
+    publish(broker, lesson).await;
 }
 
 /// Publishes all that an entry leads to. Nothing of it may be missing once the entry is passed, so that what the server
