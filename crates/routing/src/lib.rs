@@ -7,6 +7,7 @@
 //! * [`screen`]: may it leave the local zone? with the [`detect`]ors
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
 //! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes
+//! * [`evaluate`]: what a score is worth, on tasks whose outcomes are known
 //! * [`route`]: the whole policy on one screen; `choose` and `adjust` are its parts
 //! * [`fleet`]: the state of the lanes that a decision is held against
 //! * [`bound`]: the most that a call may cost; [`budget`]: what may be spent; [`ledger`]: what is booked
@@ -17,6 +18,7 @@ pub mod budget;
 mod choose;
 pub mod complexity;
 pub mod detect;
+pub mod evaluate;
 pub mod features;
 pub mod fleet;
 pub mod intake;
@@ -29,3 +31,4 @@ pub mod registry;
 pub mod route;
 pub mod score;
 pub mod screen;
+mod seeded;
