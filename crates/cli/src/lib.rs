@@ -9,6 +9,7 @@
 //! * [`keys`]: who may do what
 //! * [`dead`]: what ended without an answer
 //! * [`prove`]: that nothing private was offered to the cloud zone
+//! * [`evaluate`]: how well the learned score tells which tasks need the strong lane
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
@@ -20,6 +21,7 @@ pub mod configuration;
 pub mod dashboard;
 pub mod dead;
 pub mod doctor;
+pub mod evaluate;
 pub mod keys;
 pub mod lanes;
 mod length;
@@ -69,6 +71,7 @@ enum Verb {
     Budget(budget::BudgetArgs),
     Alerts(alerts::AlertsArgs),
     Prove(prove::ProveArgs),
+    Evaluate(evaluate::EvaluateArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -91,6 +94,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut settings = Settings::new(arguments.config);
     if let Verb::Config(args) = arguments.verb {
         return configuration::run(args, &settings);
+    }
+    if let Verb::Evaluate(args) = &arguments.verb {
+        return evaluate::run(args);
     }
     if let Verb::Up(args) = &arguments.verb {
         up::apply(args, &mut settings)?;
@@ -116,7 +122,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Keys(args) => keys::run(&args, &config),
         Verb::Provision => provision::run(&config).await,
-        Verb::Config(_) | Verb::RunChild(_) => Ok(()),
+        Verb::Config(_) | Verb::Evaluate(_) | Verb::RunChild(_) => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@
 //! * `controls`: the same figures of routers that have learned nothing
 //! * [`offline`]: learned on some tasks, measured on others; [`online`]: one task after another, by the outcome of the
 //!   chosen lane alone
-//! * `calibration`, `spread`: whether chances are true, and how sure the figures are
+//! * `calibration`, [`spread`]: whether chances are true, and how sure the figures are
 //! * [`report`]: all of it
 
 mod calibration;
@@ -14,7 +14,7 @@ pub mod metric;
 pub mod offline;
 pub mod online;
 pub mod report;
-mod spread;
+pub mod spread;
 
 use std::collections::BTreeMap;
 

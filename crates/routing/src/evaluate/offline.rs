@@ -22,6 +22,9 @@ const MAX_THREADS: usize = 8;
 /// Decides which task is in which fold.
 const FOLD_SEED: u64 = 0x666f_6c64;
 
+/// Decides which labels are known.
+const LABEL_SEED: u64 = 0x6c61_6265;
+
 impl Judged {
     /// What weights say of `features`. A lane that nothing was learned of is as likely good as not.
     pub fn by(weights: &Weights, features: &Features, pair: &Pair) -> Self {
@@ -44,9 +47,21 @@ pub fn learned(cases: &[&Case]) -> Weights {
     Weights::fit(&samples)
 }
 
-/// The chances of each of `tested`, learned from `cases`.
-pub fn judged(cases: &[&Case], tested: &[&Case], pair: &Pair) -> Vec<Judged> {
-    let weights = learned(cases);
+/// The chances of each of `tested`, learned from `cases`; where `labels` says so, from so many of them that `seed`
+/// draws.
+pub fn judged(
+    cases: &[&Case],
+    tested: &[&Case],
+    pair: &Pair,
+    labels: Option<usize>,
+    seed: u64,
+) -> Vec<Judged> {
+    let mut known = cases.to_vec();
+    if let Some(labels) = labels {
+        Seeded::new(LABEL_SEED ^ seed).shuffle(&mut known);
+        known.truncate(labels);
+    }
+    let weights = learned(&known);
     tested.iter().map(|case| Judged::by(&weights, &case.features, pair)).collect()
 }
 
@@ -71,14 +86,24 @@ pub fn cross_judged(
         for (case, of) in cases.iter().zip(fold_of) {
             if *of == fold { tested.push(case) } else { known.push(case) }
         }
-        if let Some(labels) = labels {
-            Seeded::new(seed ^ fold as u64).shuffle(&mut known);
-            known.truncate(labels);
-        }
-        judged(&known, &tested, pair)
+        judged(&known, &tested, pair, labels, seed)
     });
     let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
     fold_of.iter().filter_map(|fold| parts[*fold].next()).collect()
+}
+
+/// The gains as scores that may be compared beyond their fold: the share of the fold's tasks with a smaller gain. So
+/// each fold's weights send the same share of tasks to the strong lane, as a threshold does that is set for a share.
+pub fn ranked_in_folds(judged: &[Judged], fold_of: &[usize]) -> Vec<f64> {
+    let mut scores = vec![0.0; judged.len()];
+    for fold in 0..fold_of.iter().max().map_or(0, |last| last + 1) {
+        let mut inside: Vec<usize> = (0..judged.len()).filter(|row| fold_of[*row] == fold).collect();
+        inside.sort_by(|left, right| judged[*left].gain().total_cmp(&judged[*right].gain()));
+        for (below, row) in inside.iter().enumerate() {
+            scores[*row] = (below as f64 + 0.5) / inside.len() as f64;
+        }
+    }
+    scores
 }
 
 /// `work` of 0, 1, 2, … below `count`, on as many threads as the machine has cores.

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 
 use serde::Serialize;
+use trilane_protocol::LaneName;
 
 use super::offline::Judged;
 use super::{Case, NotMeasured, Outcome, Pair, gap};
-use crate::learn::{MAX_WEIGHT, Weights};
+use crate::features::Features;
+use crate::learn::{Sample, Weights};
 use crate::seeded::Seeded;
 
 /// What came of learning while routing.
@@ -36,10 +38,18 @@ pub struct Stretch {
 pub const STRETCHES: usize = 10;
 
 /// Share of tasks whose lane chance decides, so that both heads go on learning of all kinds of tasks.
-const EXPLORED: f64 = 0.05;
+const EXPLORED: f64 = 0.02;
+
+/// All outcomes seen so far are learned from anew whenever they have grown by this factor, as a learner does that
+/// keeps what it has seen; in between each outcome is learned from once.
+const RELEARNED: f64 = 1.25;
 
 /// First tasks, all of whose lanes chance decides.
 const FIRST_EXPLORED: usize = 100;
+
+/// The most that one outcome counts. Lower than what weights allow: chances differ little between the tasks that chance
+/// gave to a lane and those that the score gave to it, and rare heavy outcomes cost more than they mend.
+const MAX_COUNT: f64 = 3.0;
 
 /// Last scores among which the threshold is found.
 const REMEMBERED: usize = 500;
@@ -47,18 +57,33 @@ const REMEMBERED: usize = 500;
 /// How much the threshold makes up for calls made too many or too few, in shares for each call of a remembered one.
 const PACE: f64 = 1.0;
 
+/// A run of the router over all tasks.
+#[derive(Debug, Clone)]
+pub struct Run<'a> {
+    /// What came of it.
+    pub online: Online,
+    /// The tasks of the second half in their order, with the chances that the router gave them before it saw an outcome.
+    pub judged: Vec<(&'a Case, Judged)>,
+}
+
 /// Routes `cases` one by one in an order that `seed` decides, `strong_share` of them to the strong lane, and learns
 /// from each chosen lane's outcome, with the choice's propensity.
 ///
 /// # Errors
 /// Too few cases, no gap between the lanes over the second half.
-pub fn online(cases: &[Case], pair: &Pair, strong_share: f64, seed: u64) -> Result<Online, NotMeasured> {
+pub fn online<'a>(
+    cases: &'a [Case],
+    pair: &Pair,
+    strong_share: f64,
+    seed: u64,
+) -> Result<Run<'a>, NotMeasured> {
     let mut seeded = Seeded::new(seed);
     let mut order: Vec<&Case> = cases.iter().collect();
     seeded.shuffle(&mut order);
     gap(&order)?;
     let mut router = Router::new(pair, strong_share);
-    let chosen: Vec<bool> = order.iter().map(|case| router.serve(case, &mut seeded)).collect();
+    let (judged, chosen): (Vec<Judged>, Vec<bool>) =
+        order.iter().map(|case| router.serve(case, &mut seeded)).unzip();
     let of = |from: usize, to: usize| recovered(&order[from..to], &chosen[from..to]);
     let rows = order.len();
     let (gap_recovered, share) = of(rows / 2, rows)?;
@@ -70,7 +95,9 @@ pub fn online(cases: &[Case], pair: &Pair, strong_share: f64, seed: u64) -> Resu
             strong_share,
         })
     };
-    Ok(Online { gap_recovered, strong_share: share, curve: (0..STRETCHES).filter_map(stretch).collect() })
+    let curve = (0..STRETCHES).filter_map(stretch).collect();
+    let judged = order.into_iter().zip(judged).skip(rows / 2).collect();
+    Ok(Run { online: Online { gap_recovered, strong_share: share, curve }, judged })
 }
 
 /// Share of the gap recovered, and percent of strong calls.
@@ -96,6 +123,15 @@ struct Router<'a> {
     scores: VecDeque<f64>,
     served: usize,
     strong: usize,
+    seen: Vec<Seen<'a>>,
+    relearn_at: usize,
+}
+
+/// What a router has seen of a task: the chosen lane's outcome.
+struct Seen<'a> {
+    features: &'a Features,
+    outcome: [(LaneName, f64); 1],
+    weight: f64,
 }
 
 impl<'a> Router<'a> {
@@ -107,23 +143,41 @@ impl<'a> Router<'a> {
             scores: VecDeque::with_capacity(REMEMBERED),
             served: 0,
             strong: 0,
+            seen: Vec::new(),
+            relearn_at: FIRST_EXPLORED,
         }
     }
 
-    /// Chooses a lane, learns from its outcome, and says whether it was the strong one.
-    fn serve(&mut self, case: &Case, seeded: &mut Seeded) -> bool {
-        let gain = Judged::by(&self.weights, &case.features, self.pair).gain();
+    /// Chooses a lane, learns from its outcome, and gives the chances before and whether it was the strong lane.
+    fn serve(&mut self, case: &'a Case, seeded: &mut Seeded) -> (Judged, bool) {
+        let judged = Judged::by(&self.weights, &case.features, self.pair);
+        let gain = judged.gain();
         let strong_chance = self.strong_chance(gain);
         let strong = seeded.share() < strong_chance;
         let propensity = if strong { strong_chance } else { 1.0 - strong_chance };
         let lane = if strong { &self.pair.strong } else { &self.pair.weak };
         let quality = case.outcome(strong).quality;
         // Rows are checked when they are read; one that is refused all the same teaches nothing.
-        let _ = self.weights.learn(&case.features, lane, quality, (1.0 / propensity).min(MAX_WEIGHT));
+        let weight = (1.0 / propensity).min(MAX_COUNT);
+        let _ = self.weights.learn(&case.features, lane, quality, weight);
+        self.seen.push(Seen { features: &case.features, outcome: [(lane.clone(), quality)], weight });
         self.remember(gain);
         self.served += 1;
+        self.relearn();
         self.strong += usize::from(strong);
-        strong
+        (judged, strong)
+    }
+
+    fn relearn(&mut self) {
+        if self.served < self.relearn_at {
+            return;
+        }
+        self.relearn_at = (self.served as f64 * RELEARNED) as usize + 1;
+        let samples = self.seen.iter().map(|seen| {
+            let Seen { features, outcome, weight } = seen;
+            Sample { features, outcomes: outcome, weight: *weight }
+        });
+        self.weights = Weights::fit(&samples.collect::<Vec<_>>());
     }
 
     /// The chance with which the strong lane is chosen: nearly 1 above the threshold and nearly 0 below.

@@ -8,7 +8,7 @@ use trilane_protocol::LaneName;
 use super::calibration::calibration_error;
 use super::controls::{Control, controls};
 use super::metric::{Figures, Ranking};
-use super::offline::{Judged, cross_judged, folds_of, in_parallel};
+use super::offline::Judged;
 use super::spread::{self, Dollars, Interval};
 use super::{Case, NotMeasured, Pair};
 
@@ -33,18 +33,15 @@ pub struct Report {
     /// What else one could have done.
     pub controls: BTreeMap<&'static str, Control>,
     /// The curve behind the figures: share of strong calls, percent, and mean quality.
-    pub curve: Vec<(f64, f64)>,
+    pub points: Vec<(f64, f64)>,
     /// What it saves, where the rows have dollars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dollars: Option<Dollars>,
 }
 
-/// The figures where few labels are known, over several draws of these labels.
+/// How figures spread where few labels are known, over several draws of these labels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FewLabels {
-    /// Mean of each figure.
-    #[serde(flatten)]
-    pub figures: Figures,
     /// Labels of each draw.
     pub labels: usize,
     /// APGR of each draw.
@@ -53,13 +50,30 @@ pub struct FewLabels {
     pub apgr_deviation: f64,
 }
 
-/// What the chances in `judged` are worth as a score of `cases`.
+/// Chances, and the scores by which they rank tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draw {
+    /// For the calibration.
+    pub judged: Vec<Judged>,
+    /// The largest goes to the strong lane first.
+    pub scores: Vec<f64>,
+}
+
+impl Draw {
+    /// Chances of one set of weights, ranked by what the strong lane is likely to add.
+    pub fn by_gain(judged: Vec<Judged>) -> Self {
+        let scores = judged.iter().map(|judged| judged.gain()).collect();
+        Self { judged, scores }
+    }
+}
+
+/// What `draw` is worth as a score of `cases`.
 ///
 /// # Errors
 /// Too few cases, or no gap between the lanes.
-pub fn report(cases: &[&Case], judged: &[Judged], pair: &Pair) -> Result<Report, NotMeasured> {
-    let scores: Vec<f64> = judged.iter().map(|judged| judged.gain()).collect();
-    let ranking = Ranking::of(cases, &scores);
+pub fn report(cases: &[&Case], draw: &Draw, pair: &Pair) -> Result<Report, NotMeasured> {
+    let Draw { judged, scores } = draw;
+    let ranking = Ranking::of(cases, scores);
     let (weak_quality, strong_quality) = super::gap(cases)?;
     let error = |strong: bool| {
         let chance = |judged: &Judged| if strong { judged.strong } else { judged.weak };
@@ -82,35 +96,28 @@ pub fn report(cases: &[&Case], judged: &[Judged], pair: &Pair) -> Result<Report,
             (pair.strong.clone(), strong_error),
         ]),
         controls: controls(cases)?,
-        curve: ranking.curve().into_iter().map(|(share, quality)| (100.0 * share, quality)).collect(),
-        dollars: spread::dollars(cases, &scores),
+        points: ranking.curve().into_iter().map(|(share, quality)| (100.0 * share, quality)).collect(),
+        dollars: spread::dollars(cases, scores),
     })
 }
 
-/// Learns from `labels` of the cases outside of a fold and measures on the fold, with `seeds` draws of folds and
-/// labels. Also gives the chances of the first draw.
+/// What several draws of few labels are worth: each of `draws` has the chances of `cases`, learned from other labels.
 ///
 /// # Errors
-/// Too few cases, or no gap between the lanes.
+/// Too few cases or draws, or no gap between the lanes.
 pub fn few_labels(
-    cases: &[Case],
-    pair: &Pair,
-    folds: usize,
+    cases: &[&Case],
+    draws: &[Draw],
     labels: usize,
-    seeds: usize,
-) -> Result<(FewLabels, Vec<Judged>), NotMeasured> {
-    let all: Vec<&Case> = cases.iter().collect();
-    let mut draws = in_parallel(seeds, |seed| {
-        let seed = seed as u64;
-        cross_judged(cases, pair, &folds_of(cases.len(), folds, seed), Some(labels), seed)
-    });
-    let figures = draws.iter().map(|judged| {
-        Ranking::of(&all, &judged.iter().map(|judged| judged.gain()).collect::<Vec<_>>()).figures()
-    });
-    let figures: Vec<Figures> = figures.collect::<Result<_, _>>()?;
+) -> Result<(Figures, FewLabels), NotMeasured> {
+    if draws.is_empty() {
+        return Err(NotMeasured::TooFew { found: 0, least: 1 });
+    }
+    let figures = |draw: &Draw| Ranking::of(cases, &draw.scores).figures();
+    let figures: Vec<Figures> = draws.iter().map(figures).collect::<Result<_, _>>()?;
     let mean = Figures::mean(&figures);
     let apgr_by_seed: Vec<f64> = figures.iter().map(|figures| figures.apgr).collect();
     let squares: f64 = apgr_by_seed.iter().map(|apgr| (apgr - mean.apgr).powi(2)).sum();
-    let apgr_deviation = (squares / (seeds.max(2) - 1) as f64).sqrt();
-    Ok((FewLabels { figures: mean, labels, apgr_by_seed, apgr_deviation }, draws.swap_remove(0)))
+    let apgr_deviation = (squares / (draws.len().max(2) - 1) as f64).sqrt();
+    Ok((mean, FewLabels { labels, apgr_by_seed, apgr_deviation }))
 }

@@ -25,7 +25,7 @@ pub struct Explanation {
 /// What one word, pair of words or feature adds. Words are the task's own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
-    /// The word, the pair, or the feature; several where they share a bucket.
+    /// The word, the pair, or the feature in brackets, which no word has; several where they share a bucket.
     pub name: String,
     /// What it adds, log-odds.
     pub log_odds: f64,
@@ -34,7 +34,7 @@ pub struct Part {
 pub(super) fn explain(head: &Head, messages: &[Message], generation: &Generation) -> Explanation {
     let features = features::extract(messages, generation);
     let words = features::name_buckets(messages);
-    let numbers: Vec<&str> = features.dense().map(|(name, _)| name).collect();
+    let numbers: Vec<String> = features.dense().map(|(name, _)| format!("[{name}]")).collect();
     let mut bias = head.calibration.offset;
     let mut by_name: BTreeMap<&str, f64> = BTreeMap::new();
     for (slot, value) in Vector::of(&features).entries {

@@ -158,3 +158,6 @@ fn check(quality: f64, weight: f64) -> Result<(), NotLearned> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
