@@ -123,3 +123,6 @@ fn gap(cases: &[&Case]) -> Result<(f64, f64), NotMeasured> {
     let (weak, strong) = (mean(|case| case.weak.quality), mean(|case| case.strong.quality));
     if strong > weak { Ok((weak, strong)) } else { Err(NotMeasured::NoGap { weak, strong }) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,10 +15,10 @@ pub(super) struct Calibration {
 pub(super) type HeldOut = (f64, f64, f64);
 
 /// Slopes beyond these come from too few outcomes.
-const SLOPES: std::ops::RangeInclusive<f64> = 0.1..=4.0;
+const SLOPES: std::ops::RangeInclusive<f64> = 0.1..=20.0;
 
 /// How firmly slope 1 and offset 0 are held, in outcomes: few outcomes change little.
-const PRIOR: f64 = 5.0;
+const PRIOR: f64 = 1.0;
 
 /// Steps of Newton's method; a line in two numbers has settled long before.
 const STEPS: usize = 20;
