@@ -13,6 +13,7 @@
 //! * [`report`]: what a week was worth, and what to change
 //! * [`prove`]: that nothing private was offered to the cloud zone
 //! * [`screen`]: how good the detectors are, measured on labelled texts; `rows` reads them
+//! * [`evaluate`]: how well the learned score tells which tasks need the strong lane
 //! * [`models`], [`doctor`]: what this machine has and lacks
 //! * `wait`, `output`, `length`: parts of them
 
@@ -24,6 +25,7 @@ pub mod configuration;
 pub mod dashboard;
 pub mod dead;
 pub mod doctor;
+pub mod evaluate;
 pub mod explain;
 pub mod export;
 pub mod feedback;
@@ -86,6 +88,7 @@ enum Verb {
     Prove(prove::ProveArgs),
     Screen(screen::ScreenArgs),
     Report(report::ReportArgs),
+    Evaluate(evaluate::EvaluateArgs),
     Models(models::ModelsArgs),
     Doctor(doctor::DoctorArgs),
     Config(configuration::ConfigArgs),
@@ -108,6 +111,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut settings = Settings::new(arguments.config);
     if let Verb::Config(args) = arguments.verb {
         return configuration::run(args, &settings);
+    }
+    if let Verb::Evaluate(args) = &arguments.verb {
+        return evaluate::run(args);
     }
     if let Verb::Up(args) = &arguments.verb {
         up::apply(args, &mut settings)?;
@@ -141,7 +147,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Doctor(args) => doctor::run(args, &config).await,
         Verb::Keys(args) => keys::run(&args, &config),
         Verb::Provision => provision::run(&config).await,
-        Verb::Config(_) | Verb::Screen(_) | Verb::RunChild(_) => Ok(()),
+        Verb::Config(_) | Verb::Evaluate(_) | Verb::Screen(_) | Verb::RunChild(_) => Ok(()),
     }
 }
 

@@ -6,10 +6,10 @@
 //! * [`intake`]: from a task on the wire to work; [`pipeline`]: the same for each step
 //! * [`screen`]: may it leave the local zone? with the [`detect`]ors
 //! * [`complexity`]: how hard does it look? from [`features`] and a [`score`]r
-//! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from
-//! * [`off_policy`]: what policies are worth that were not followed
 //! * [`learn`]: the chance that a lane's answer is good enough, learned from outcomes; [`example`]: what is kept to learn from;
 //!   [`snapshot`]: a version of it as it is stored
+//! * [`evaluate`]: what a score is worth, on tasks whose outcomes are known; [`off_policy`]: what policies are worth that were
+//!   not followed
 //! * [`learned`]: the score with what was learned beside it
 //! * [`route`]: the whole policy on one screen; `choose`, `prefer`, [`explore`] and `adjust` are its parts
 //! * [`steer`]: the bar that holds a share or a sum
@@ -25,6 +25,7 @@ pub mod budget;
 mod choose;
 pub mod complexity;
 pub mod detect;
+pub mod evaluate;
 pub mod example;
 pub mod explore;
 pub mod features;
@@ -44,6 +45,7 @@ pub mod review;
 pub mod route;
 pub mod score;
 pub mod screen;
+mod seeded;
 pub mod shadow;
 pub mod snapshot;
 pub mod steer;

@@ -1,6 +1,7 @@
-//! A head as bytes: magic, versions, evidence, then weights and squares, all little-endian.
+//! A head as bytes: magic, versions, evidence, calibration, then weights and precisions, all little-endian.
 
 use super::FEATURES_VERSION;
+use super::calibrate::Calibration;
 use super::head::Head;
 use super::vector::SLOTS;
 
@@ -8,8 +9,8 @@ use super::vector::SLOTS;
 pub const MAX_HEAD_BYTES: usize = 900 * 1024;
 
 const MAGIC: [u8; 4] = *b"TLHD";
-const FORMAT_VERSION: u32 = 1;
-const HEADER_BYTES: usize = 20;
+const FORMAT_VERSION: u32 = 2;
+const HEADER_BYTES: usize = 36;
 const HEAD_BYTES: usize = HEADER_BYTES + 8 * SLOTS;
 
 /// Why bytes are no head.
@@ -34,9 +35,9 @@ pub enum BadHead {
         /// Bytes of a head.
         expected: usize,
     },
-    /// A number in it is not finite.
-    #[error("the head holds a number that is not finite; learn it anew")]
-    NotFinite,
+    /// A number in it is not finite, or a scale not above 0.
+    #[error("the head holds a number that no learning leads to, not finite or out of range; learn it anew")]
+    Numbers,
 }
 
 pub(super) fn to_bytes(head: &Head) -> Vec<u8> {
@@ -44,8 +45,10 @@ pub(super) fn to_bytes(head: &Head) -> Vec<u8> {
     bytes.extend(MAGIC);
     bytes.extend(FORMAT_VERSION.to_le_bytes());
     bytes.extend(FEATURES_VERSION.to_le_bytes());
-    bytes.extend(head.evidence.to_le_bytes());
-    for number in head.weights.iter().chain(&head.squares) {
+    for number in [head.evidence, head.calibration.slope, head.calibration.offset] {
+        bytes.extend(number.to_le_bytes());
+    }
+    for number in head.weights.iter().chain(&head.precisions) {
         bytes.extend(number.to_le_bytes());
     }
     bytes
@@ -60,16 +63,25 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Result<Head, BadHead> {
     if (format, features) != (FORMAT_VERSION, FEATURES_VERSION) {
         return Err(BadHead::Version { format, features });
     }
-    let (evidence, rest) = rest.split_first_chunk().ok_or(length)?;
-    let evidence = f64::from_le_bytes(*evidence);
-    let (numbers, tail) = rest.as_chunks::<4>();
-    if numbers.len() != 2 * SLOTS || !tail.is_empty() {
+    let (wide, rest) = rest.split_first_chunk::<24>().ok_or(length)?;
+    let (narrow, tail) = rest.as_chunks();
+    if narrow.len() != 2 * SLOTS || !tail.is_empty() {
         return Err(length);
     }
-    let numbers: Vec<f32> = numbers.iter().map(|number| f32::from_le_bytes(*number)).collect();
-    if !evidence.is_finite() || numbers.iter().any(|number| !number.is_finite()) {
-        return Err(BadHead::NotFinite);
+    let wide: Vec<f64> = wide.as_chunks().0.iter().map(|number| f64::from_le_bytes(*number)).collect();
+    let narrow: Vec<f32> = narrow.iter().map(|number| f32::from_le_bytes(*number)).collect();
+    let (weights, precisions) = narrow.split_at(SLOTS);
+    let [evidence, slope, offset] = wide[..] else { return Err(length) };
+    let is_finite =
+        wide.iter().all(|number| number.is_finite()) && narrow.iter().all(|number| number.is_finite());
+    // Nothing else can have been learned, and with a precision of 0 a weight would leap out of all bounds.
+    if !is_finite || evidence < 0.0 || slope <= 0.0 || precisions.iter().any(|precision| *precision <= 0.0) {
+        return Err(BadHead::Numbers);
     }
-    let (weights, squares) = numbers.split_at(SLOTS);
-    Ok(Head { weights: weights.to_vec(), squares: squares.to_vec(), evidence })
+    Ok(Head {
+        weights: weights.to_vec(),
+        precisions: precisions.to_vec(),
+        calibration: Calibration { slope, offset },
+        evidence,
+    })
 }

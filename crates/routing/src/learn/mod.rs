@@ -4,10 +4,13 @@
 //!
 //! * `vector`: from [`Features`] to numbers
 //! * `head`: one lane's weights, and what one outcome does to them
+//! * `fit`, `calibrate`: the same from many outcomes at once, as honest chances
 //! * `format`: a head as bytes
 //! * `explain`: which words and features a chance is made of
 
+mod calibrate;
 mod explain;
+mod fit;
 mod format;
 mod head;
 mod vector;
@@ -18,7 +21,9 @@ use trilane_protocol::{Generation, LaneName, Message};
 
 pub use crate::features::FEATURES_VERSION;
 use crate::features::Features;
+use crate::score::logistic;
 pub use explain::{Explanation, Part};
+use fit::Lesson;
 pub use format::{BadHead, MAX_HEAD_BYTES};
 use head::Head;
 use vector::Vector;
@@ -26,9 +31,6 @@ use vector::Vector;
 /// The most that one outcome counts, as a multiple of one seen with certainty. A rarely tried lane would otherwise
 /// move its head by leaps.
 pub const MAX_WEIGHT: f64 = 10.0;
-
-/// Passes of [`Weights::fit`] over its samples.
-const PASSES: usize = 4;
 
 /// What has been learned: one head for each lane that outcomes were seen of.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -92,24 +94,28 @@ impl Weights {
         Ok(())
     }
 
-    /// Learns from all `samples` at once. What [`Weights::learn`] would refuse is left out.
+    /// Learns from all `samples` at once, whatever their order: for each lane the likeliest weights, calibrated on
+    /// folds that they have not seen. What [`Weights::learn`] would refuse is left out.
     pub fn fit(samples: &[Sample<'_>]) -> Self {
-        let mut weights = Self::default();
-        for _ in 0..PASSES {
-            for sample in samples {
-                for (lane, quality) in sample.outcomes {
-                    // Left out, as documented.
-                    let _ = weights.learn(sample.features, lane, *quality, sample.weight);
+        let vectors: Vec<Vector> = samples.iter().map(|sample| Vector::of(sample.features)).collect();
+        let mut lessons: BTreeMap<&LaneName, Vec<Lesson<'_>>> = BTreeMap::new();
+        for (sample, vector) in samples.iter().zip(&vectors) {
+            for (lane, quality) in sample.outcomes {
+                if check(*quality, sample.weight).is_ok() {
+                    let weight = sample.weight.min(MAX_WEIGHT);
+                    lessons.entry(lane).or_default().push(Lesson { vector, quality: *quality, weight });
                 }
             }
         }
-        weights
+        Self {
+            heads: lessons.into_iter().map(|(lane, lessons)| (lane.clone(), fit::fit(&lessons))).collect(),
+        }
     }
 
     /// How likely `lane` answers well enough; `None` where nothing was learned of it.
     pub fn chance(&self, features: &Features, lane: &LaneName) -> Option<HeadChance> {
         let head = self.heads.get(lane)?;
-        Some(HeadChance { chance: head.chance(&Vector::of(features)), evidence: head.evidence() })
+        Some(HeadChance { chance: logistic(head.log_odds(&Vector::of(features))), evidence: head.evidence })
     }
 
     /// The lanes that outcomes were seen of.
@@ -152,3 +158,6 @@ fn check(quality: f64, weight: f64) -> Result<(), NotLearned> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

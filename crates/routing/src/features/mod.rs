@@ -1,10 +1,18 @@
 //! Hand-made features of a conversation, and hashed word n-grams for learned weights: one pass, no text kept.
 
+mod dense;
+mod names;
+mod shape;
+
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 use trilane_protocol::{Generation, Message};
+
+pub(crate) use dense::DENSE;
+pub(crate) use names::name_buckets;
+pub use shape::{Shape, WORD_KINDS};
 
 /// What a scorer sees of a task. Holds counts, shares and hashes, never text.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -45,7 +53,9 @@ pub struct Features {
     pub answer_tokens: u32,
     /// Whether the answer must satisfy a JSON Schema.
     pub json_schema: bool,
-    /// Buckets below [`BUCKETS`] of the first [`MAX_HASHED_WORDS`] words and of their pairs, in order.
+    /// The shape of the text.
+    pub shape: Shape,
+    /// Buckets below [`BUCKETS`] of the first [`MAX_HASHED_WORDS`] words and of their pairs, each once, ascending.
     pub hashed: Vec<u32>,
 }
 
@@ -57,17 +67,20 @@ pub const MAX_HASHED_WORDS: usize = 2048;
 
 /// Says what the numbers in [`Features`] mean. It changes whenever hashing, vocabulary or a feature changes, and
 /// weights learned under another version are refused.
-pub const FEATURES_VERSION: u32 = 1;
+pub const FEATURES_VERSION: u32 = 2;
 
 /// Features of `messages`, to be answered as `generation` says.
 pub fn extract(messages: &[Message], generation: &Generation) -> Features {
     let bytes: usize = messages.iter().map(|message| message.content.len()).sum();
-    let mut pass = Pass { features: Features::default(), last_hash: None, last_number: 0 };
+    let mut pass = Pass { features: Features::default(), last_hash: None, last_number: 0, lines: Vec::new() };
     pass.features.hashed.reserve((bytes / 3).min(2 * MAX_HASHED_WORDS));
     for message in messages {
         pass.read(&message.content);
     }
     let mut features = pass.features;
+    features.shape.lines(pass.lines);
+    features.hashed.sort_unstable();
+    features.hashed.dedup();
     features.bytes = bytes as u64;
     features.turns = saturated(messages.len());
     features.tokens = messages
@@ -189,7 +202,7 @@ const VOCABULARY: &[(&str, Says)] = &[
 static SAYS: LazyLock<HashMap<u64, Says, BuildIdentity>> = LazyLock::new(|| {
     let words =
         VOCABULARY.iter().flat_map(|(words, says)| words.split_whitespace().map(|word| (word, *says)));
-    words.map(|(word, says)| (word.bytes().fold(HASH_START, hash_byte), says)).collect()
+    words.map(|(word, says)| (word_hash(word.as_bytes()), says)).collect()
 });
 
 type BuildIdentity = std::hash::BuildHasherDefault<Identity>;
@@ -219,12 +232,34 @@ fn hash_byte(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
+/// The hash of a word, whatever its case.
+fn word_hash(word: &[u8]) -> u64 {
+    word.iter().fold(HASH_START, |hash, byte| hash_byte(hash, byte.to_ascii_lowercase()))
+}
+
+/// Whether a byte belongs to a word: a letter or digit, or a part of a character beyond ASCII.
+fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte >= 0x80
+}
+
+/// Where the word that begins at `start` ends.
+fn word_end(bytes: &[u8], start: usize) -> usize {
+    start + bytes[start..].iter().take_while(|byte| is_word_byte(**byte)).count()
+}
+
+/// The bucket of two words that follow each other, by their hashes.
+fn pair_bucket(first: u64, second: u64) -> u32 {
+    bucket(hash_byte(first, b' ') ^ second.rotate_left(1))
+}
+
 /// One pass over the messages.
 struct Pass {
     features: Features,
     last_hash: Option<u64>,
     /// The number that the last word was, 0 where it was none.
     last_number: u32,
+    /// Sizes of the lines that are not empty, bytes.
+    lines: Vec<u32>,
 }
 
 impl Pass {
@@ -235,12 +270,8 @@ impl Pass {
         let mut at = 0;
         while at < bytes.len() {
             let byte = bytes[at];
-            if byte.is_ascii_alphanumeric() || byte >= 0x80 {
-                let end = at
-                    + bytes[at..]
-                        .iter()
-                        .take_while(|byte| byte.is_ascii_alphanumeric() || **byte >= 0x80)
-                        .count();
+            if is_word_byte(byte) {
+                let end = word_end(bytes, at);
                 self.word(&bytes[at..end]);
                 let is_item = line_start && matches!(bytes.get(end), Some(b'.' | b')')) && end - at <= 2;
                 self.features.list_items += u32::from(is_item);
@@ -252,6 +283,8 @@ impl Pass {
             line_start = byte == b'\n' || line_start && byte.is_ascii_whitespace();
             at += 1;
         }
+        let lines = text.lines().map(str::len).filter(|bytes| *bytes > 0);
+        self.lines.extend(lines.map(saturated));
         self.features.non_ascii += saturated(text.bytes().filter(|byte| *byte >= 0xc0).count());
     }
 
@@ -266,6 +299,7 @@ impl Pass {
         features.words += 1;
         features.word_bytes += word.len() as u64;
         features.digits += digits;
+        features.shape.word(word, hash);
         match SAYS.get(&hash) {
             Some(Says::Reasoning) => features.reasoning_words += 1,
             Some(Says::Routine) => features.routine_words += 1,
@@ -279,7 +313,7 @@ impl Pass {
         if (features.words as usize) <= MAX_HASHED_WORDS {
             features.hashed.push(bucket(hash));
             if let Some(last) = self.last_hash {
-                features.hashed.push(bucket(hash_byte(last, b' ') ^ hash.rotate_left(1)));
+                features.hashed.push(pair_bucket(last, hash));
             }
         }
         self.last_hash = Some(hash);
@@ -288,6 +322,7 @@ impl Pass {
     fn sign(&mut self, bytes: &[u8], at: usize, line_start: bool) {
         let features = &mut self.features;
         let next = bytes.get(at + 1);
+        features.shape.sign(bytes[at]);
         match bytes[at] {
             b'?' => {
                 features.question_marks += 1;
