@@ -1,12 +1,14 @@
-//! How long the pure part of a decision takes: detectors, features and score on prompts of 2 KB.
+//! How long the pure part of a decision takes: detectors, features and score on prompts of 2 KB, and of that the learned
+//! part, features and the chances of three lanes.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use trilane_protocol::{Generation, Message, Role};
+use trilane_protocol::{Generation, LaneName, Message, Role};
 use trilane_routing::detect::Detectors;
 use trilane_routing::features::extract;
+use trilane_routing::learn::Weights;
 use trilane_routing::score::{ColdStart, Scorer};
 
 /// Size of every prompt, bytes.
@@ -51,6 +53,41 @@ fn decide(messages: &[Message], generation: &Generation) {
     black_box(ColdStart.score(&extract(black_box(messages), generation)));
 }
 
+/// Words of no meaning: as many distinct ones as a prompt can have.
+fn distinct_words() -> String {
+    (0..PROMPT_BYTES as u64).map(|word| format!("{:x} ", word.wrapping_mul(0x9e37_79b9) % 0xffff)).collect()
+}
+
+/// Weights that have learned something of each lane.
+fn learned(lanes: &[LaneName]) -> Weights {
+    let mut weights = Weights::default();
+    for (lane, text) in lanes.iter().zip([PROSE, CODE, FOREIGN]) {
+        let features = extract(&prompt(text), &Generation::default());
+        weights.learn(&features, lane, 1.0, 1.0).expect("an outcome");
+    }
+    weights
+}
+
+fn chances(criterion: &mut Criterion) {
+    let lanes = ["local-fast", "local-deep", "cloud"].map(|name| LaneName::new(name).expect("a name"));
+    let weights = learned(&lanes);
+    let generation = Generation::default();
+    let distinct = distinct_words();
+    for (name, text) in
+        [("learned prose", PROSE), ("learned code", CODE), ("learned distinct words", &distinct)]
+    {
+        let messages = prompt(text);
+        let judge = || {
+            let features = extract(black_box(&messages), &generation);
+            for lane in &lanes {
+                black_box(weights.chance(&features, lane));
+            }
+        };
+        print_percentiles(name, judge);
+        criterion.bench_function(name, |bencher| bencher.iter(judge));
+    }
+}
+
 fn decisions(criterion: &mut Criterion) {
     let generation = Generation::default();
     for (name, text) in [
@@ -62,17 +99,17 @@ fn decisions(criterion: &mut Criterion) {
         ("cues", CUES),
     ] {
         let messages = prompt(text);
-        print_percentiles(name, &messages, &generation);
+        print_percentiles(name, || decide(&messages, &generation));
         criterion.bench_function(name, |bencher| bencher.iter(|| decide(&messages, &generation)));
     }
 }
 
 /// Criterion reports means; what a caller waits for is the tail.
-fn print_percentiles(name: &str, messages: &[Message], generation: &Generation) {
+fn print_percentiles(name: &str, run: impl Fn()) {
     let mut times: Vec<Duration> = (0..RUNS)
         .map(|_| {
             let start = Instant::now();
-            decide(messages, generation);
+            run();
             start.elapsed()
         })
         .collect();
@@ -81,5 +118,5 @@ fn print_percentiles(name: &str, messages: &[Message], generation: &Generation) 
     println!("{name}: p50 {:?}, p99 {:?}, p99.9 {:?}", at(0.5), at(0.99), at(0.999));
 }
 
-criterion_group!(benches, decisions);
+criterion_group!(benches, decisions, chances);
 criterion_main!(benches);

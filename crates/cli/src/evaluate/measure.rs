@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use trilane_protocol::{Generation, LaneName, Message, Role};
-use trilane_routing::evaluate::metric::Figures;
 use trilane_routing::evaluate::offline::{
     self, Judged, cross_judged, folds_of, in_parallel, ranked_in_folds,
 };

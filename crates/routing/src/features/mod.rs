@@ -406,6 +406,55 @@ mod tests {
     }
 
     #[test]
+    fn shapes_are_counted() {
+        let shape = features("The NATO treaty, of 1949;\nwas it extraordinarily\nnot\na good one?").shape;
+        assert_eq!((shape.capitals, shape.capitalised_words, shape.shouted_words), (5, 2, 1));
+        assert_eq!((shape.numbers, shape.years, shape.stops, shape.line_feeds), (1, 1, 2, 3));
+        assert_eq!((shape.single_letters, shape.short_words), (1, 7));
+        assert_eq!((shape.long_words, shape.very_long_words), (1, 1));
+        assert_eq!(
+            (shape.first_line, shape.longest_line, shape.median_line, shape.mean_line),
+            (25, 25, 22, 15)
+        );
+        assert_eq!(shape.last_lines, 25 + 22 + 3 + 11);
+        let kinds: Vec<&str> = WORD_KINDS
+            .iter()
+            .zip(shape.kinds)
+            .filter(|(_, count)| *count > 0)
+            .map(|((name, _), _)| *name)
+            .collect();
+        assert_eq!(kinds, ["negations", "be", "particles", "past"]);
+    }
+
+    #[test]
+    fn buckets_are_ascending_and_all_have_names() {
+        let texts = ["a b a c", "größer als 12", &"many words ".repeat(3_000), "", "one"];
+        let messages: Vec<Message> =
+            texts.iter().map(|text| Message { role: Role::User, content: (*text).to_owned() }).collect();
+        for messages in [&messages[..], &messages[..2], &messages[2..]] {
+            let hashed = extract(messages, &Generation::default()).hashed;
+            assert!(hashed.is_sorted_by(|left, right| left < right));
+            assert_eq!(name_buckets(messages).into_keys().collect::<Vec<_>>(), hashed);
+        }
+    }
+
+    #[test]
+    fn dense_numbers_are_bounded_and_as_many_as_promised() {
+        for text in ["", "x", "A", "=".repeat(5_000).as_str(), "\n\n\n", "é", "9 9 9"] {
+            let numbers: Vec<f64> = features(text).dense().map(|(_, number)| number).collect();
+            assert_eq!(numbers.len(), DENSE);
+            assert!(numbers.iter().all(|number| number.abs() <= 1.5), "{text}: {numbers:?}");
+        }
+    }
+
+    #[test]
+    fn features_survive_being_stored() {
+        let found = features("Compare 3 ways to prove it; why?");
+        let stored = serde_json::to_vec(&found).unwrap();
+        assert_eq!(serde_json::from_slice::<Features>(&stored).unwrap(), found);
+    }
+
+    #[test]
     fn names_are_unique_and_settings_count() {
         let names: std::collections::BTreeSet<_> = features("x").iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), features("x").iter().count());

@@ -107,8 +107,15 @@ fn priors(lessons: &[Lesson<'_>]) -> Vec<f32> {
     texts.into_iter().enumerate().map(prior).collect()
 }
 
+/// The rarity of what every text has, in the logarithm of texts for each one that has it: it is never held more
+/// firmly than this makes it.
 const LEAST_RARITY: f32 = 0.05;
+
+/// The rarity that is held as firmly as [`PRIOR_PRECISION`] says: one text of 400.
 const USUAL_RARITY: f32 = 6.0;
+
+/// How much rarity matters. As a scale of features it is the fourth root of the inverse document frequency, which
+/// cross-validation prefers to none and to all of it.
 const RARITY_POWER: f32 = 0.5;
 
 /// What an outcome asks of the weights in one Newton step.
