@@ -10,7 +10,8 @@ use crate::features::{self, Features};
 /// Most bytes of text that an example keeps; what a longer public task leaves is its features, as of a private one.
 pub const MAX_TEXT_BYTES: usize = 128 * 1024;
 
-/// One task to learn from. The text of a private one is never part of it, only counts and hashes.
+/// One task to learn from. Of a private one nothing is kept but counts: hashes of its words could be looked up in a
+/// dictionary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
@@ -30,7 +31,7 @@ pub struct Example {
 pub enum Content {
     /// All of it: a public task.
     Text(Text),
-    /// Counts and hashes: a private task, or one too long.
+    /// Counts, and no words: a private task, or one too long.
     Features(Box<Features>),
 }
 
@@ -58,7 +59,7 @@ impl Example {
                 validate: work.validate.clone(),
             })
         } else {
-            Content::Features(Box::new(features::extract(&work.messages, &work.generation)))
+            Content::Features(Box::new(features::extract(&work.messages, &work.generation).without_words()))
         };
         Self { task_id: work.task_id.clone(), agent: work.agent.clone(), task_seq: work.task_seq, content }
     }

@@ -24,6 +24,7 @@
 use std::collections::BTreeMap;
 
 use trilane_protocol::decision::{Finding, FindingSource, ScreenReport};
+use trilane_protocol::learning::JUDGE;
 use trilane_protocol::validator::Validator;
 use trilane_protocol::{Sensitivity, Work};
 
@@ -109,6 +110,7 @@ impl Screened {
 /// finding is a ground for `private`, and without one the work is cleared.
 pub fn screen(mut work: Work, agent: &Agent, policy: &Policy, detectors: &Detectors) -> Screened {
     let mut findings = Vec::from_iter(declared(&work, agent, policy));
+    findings.extend(reserved(&work));
     findings.extend(private_tags(&work, policy));
     findings.extend(detected(&work, detectors));
     if findings.is_empty() {
@@ -123,7 +125,8 @@ pub fn screen(mut work: Work, agent: &Agent, policy: &Policy, detectors: &Detect
 /// Whether tags or detectors make `work` private: the second look of whoever is about to send it away, who
 /// need not know agents.
 pub fn looks_private(work: &Work, policy: &Policy, detectors: &Detectors) -> bool {
-    private_tags(work, policy).next().is_some() || !detected(work, detectors).is_empty()
+    let is_marked = private_tags(work, policy).next().is_some() || reserved(work).is_some();
+    is_marked || !detected(work, detectors).is_empty()
 }
 
 /// What the task says; where it is silent, what its agent says; where both are, what the policy says.
@@ -135,6 +138,13 @@ fn declared(work: &Work, agent: &Agent, policy: &Policy) -> Option<Finding> {
         (None, None) => (FindingSource::Untagged, policy.untagged),
     };
     (sensitivity == Sensitivity::Private).then(|| Finding { source, kind: "private".into(), count: 1 })
+}
+
+/// What is asked of a judge stays local whatever it says of itself: the learner reads private results, and must have no way
+/// out.
+fn reserved(work: &Work) -> Option<Finding> {
+    let is_judge = work.agent.as_str() == JUDGE;
+    is_judge.then(|| Finding { source: FindingSource::Agent, kind: JUDGE.into(), count: 1 })
 }
 
 fn private_tags<'a>(work: &'a Work, policy: &'a Policy) -> impl Iterator<Item = Finding> + 'a {
