@@ -58,7 +58,29 @@ fn the_table_reads_well() {
     let folder = tempfile::tempdir().unwrap();
     let file = written(folder.path(), "tasks.jsonl", &tasks(120));
     let measured = measure(&["--data", &file, "--folds", "3"]).unwrap();
-    insta::assert_snapshot!(table::text(&without_times(&measured)));
+    insta::assert_snapshot!(table::text(&without_times(&measured)), @r"
+    120 rows, in 3 folds
+    weak local-deep 50.0 %, strong cloud 75.0 % good
+
+     score               APGR   CPT20 %  CPT50 %  CPT80 %  saved at 95 %  saved at 99 %
+     learned             0.863  5.0      12.7     21.7     75.8           67.5
+     knows all outcomes  0.870  5.0      12.5     20.0     78.3           75.0
+     hand-made score     0.870  5.0      12.5     20.0     78.3           75.0
+     prompt length       0.678  10.0     28.0     52.5     43.3           12.5
+     random              0.492  21.1     51.0     80.7     13.9           2.0
+     always weak         0.000
+     always strong       1.000
+
+     what                                 value
+     APGR, 95 % interval                  0.828 to 0.898
+     calibration error of cloud           0.254
+     calibration error of local-deep      0.222
+     dollars for 1,000 tasks, all strong  $10.0000
+     … routed at 95 % of that quality     $2.4167
+     … less than a random choice as good  $6.0833 ($5.5167 to $6.5471)
+     … less than by length, as good       $3.2500 ($1.5833 to $5.8333)
+     a decision takes                     0 µs, p99 0 µs
+    ");
 }
 
 #[test]

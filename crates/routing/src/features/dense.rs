@@ -18,11 +18,12 @@ const PLAIN_SCALE: f64 = 0.5;
 /// Scale of the second kind, and of the kinds of words.
 const FINE_SCALE: f64 = 0.2;
 
-/// No number is larger, so that no odd text decides by one count alone.
-const MOST: f64 = 3.0;
+/// No share is larger and no other number, before it is scaled, so that no odd text decides by one count alone.
+const MOST_SHARE: f64 = 3.0;
+const MOST: f64 = 5.0;
 
 impl Features {
-    /// The counts by name, scaled for learned weights: none is beyond 1.5 in either direction.
+    /// The counts by name, scaled for learned weights: none is beyond 2.5 in either direction.
     pub(crate) fn dense(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let scaled = |scale: f64| move |(name, value): (_, f64)| (name, scale * value.clamp(-MOST, MOST));
         let plain = self.plain().into_iter().map(scaled(PLAIN_SCALE));
@@ -36,7 +37,7 @@ impl Features {
         let bytes = (self.bytes as f64).max(1.0);
         let words = f64::from(self.words).max(1.0);
         let hashes = (2.0 * words - f64::from(self.turns)).max(1.0);
-        let share = |count: u32, factor: f64| f64::from(count) / bytes * factor;
+        let share = |count: u32, factor: f64| (f64::from(count) / bytes * factor).min(MOST_SHARE);
         let of_words = |count: u32, factor: f64| f64::from(count) / words * factor;
         let log = |count: u32, usual: f64| f64::from(count).ln_1p() - usual;
         [
@@ -83,6 +84,8 @@ impl Features {
         let words = f64::from(self.words).max(1.0);
         let counts =
             WORD_KINDS.iter().zip(self.shape.kinds).map(|((name, _), count)| (*name, f64::from(count)));
-        counts.flat_map(move |(name, count)| [(name, count.ln_1p()), (name, count / words * 10.0)])
+        counts.flat_map(move |(name, count)| {
+            [(name, count.ln_1p()), (name, (count / words * 10.0).min(MOST_SHARE))]
+        })
     }
 }
