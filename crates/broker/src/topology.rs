@@ -234,7 +234,8 @@ fn logs(streams: &Streams) -> [Stream; 3] {
     ]
 }
 
-/// What the learner reads and writes. Of feedback the first on each result stands: a second one is refused.
+/// What the learner reads and writes. Of feedback on one result the last word is kept, so that one that does not read can be
+/// mended; the learner takes the first that does.
 fn learning(streams: &Streams) -> [Stream; 5] {
     let kept = |name: &str, subject: &str, max_age_s: u64, max_bytes: i64| Stream {
         name: name.into(),
@@ -255,8 +256,6 @@ fn learning(streams: &Streams) -> [Stream; 5] {
     [
         Stream {
             max_messages_per_subject: 1,
-            discard: DiscardPolicy::New,
-            discard_new_per_subject: true,
             max_message_size: FEEDBACK_MAX_BYTES,
             ..feedback
         },

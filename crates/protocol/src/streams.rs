@@ -37,7 +37,7 @@ pub const FEEDBACK: &str = "FEEDBACK";
 pub const SHADOWS: &str = "SHADOWS";
 /// What local lanes would have answered.
 pub const SHADOWED: &str = "SHADOWED";
-/// What can be learned from each task: public ones with their text, private ones as hashes and counts.
+/// What can be learned from each task: public ones with their text, private ones as counts.
 pub const EXAMPLES: &str = "EXAMPLES";
 /// How good answers were.
 pub const OUTCOMES: &str = "OUTCOMES";

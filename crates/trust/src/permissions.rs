@@ -232,7 +232,7 @@ fn notifier() -> Permissions {
     permissions
 }
 
-/// It sees what public tasks said, and of private ones hashes; it writes policies, which can only order the lanes that the
+/// It sees what public tasks said, and of private ones their results and counts; what it asks a judge stays local. It writes policies, which can only order the lanes that the
 /// screen has left, and asks for shadows, which are screened again.
 fn learner() -> Permissions {
     let mut permissions = Permissions::default();

@@ -52,7 +52,7 @@ impl Features {
             ("beyond ASCII", share(self.non_ascii, 10.0)),
             ("commas and stops", share(shape.stops, 30.0)),
             ("length of the end", log(shape.last_lines, 4.0)),
-            ("distinct words", (self.hashed.len() as f64 / hashes).min(1.0) * 2.0),
+            ("distinct words", (f64::from(self.distinct) / hashes).min(1.0) * 2.0),
             ("long words", of_words(shape.long_words, 5.0)),
             ("short words", of_words(shape.short_words, 4.0) - 1.5),
             ("very long words", of_words(shape.very_long_words, 10.0)),

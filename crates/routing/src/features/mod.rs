@@ -57,6 +57,8 @@ pub struct Features {
     pub shape: Shape,
     /// Buckets below [`BUCKETS`] of the first [`MAX_HASHED_WORDS`] words and of their pairs, each once, ascending.
     pub hashed: Vec<u32>,
+    /// How many those are; stays where they are left out.
+    pub distinct: u32,
 }
 
 /// Number of buckets that word 1-2-grams are hashed into.
@@ -81,6 +83,7 @@ pub fn extract(messages: &[Message], generation: &Generation) -> Features {
     features.shape.lines(pass.lines);
     features.hashed.sort_unstable();
     features.hashed.dedup();
+    features.distinct = saturated(features.hashed.len());
     features.bytes = bytes as u64;
     features.turns = saturated(messages.len());
     features.tokens = messages
@@ -130,6 +133,12 @@ const QUARTERS: [u8; 256] = {
 };
 
 impl Features {
+    /// The counts alone, for what may not be looked up in a dictionary.
+    #[must_use]
+    pub fn without_words(self) -> Self {
+        Self { hashed: Vec::new(), ..self }
+    }
+
     /// Estimated tokens of the prompt.
     pub fn prompt_tokens(&self) -> u32 {
         self.tokens

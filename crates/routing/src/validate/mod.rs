@@ -18,6 +18,9 @@ use trilane_protocol::{AgentName, Task};
 /// in well under a second.
 const MAX_REGEX_BYTES: usize = 256 * 1_024;
 
+/// Validators of a task and its steps together that have to be compiled: patterns and schemas. Each takes milliseconds.
+const MAX_COMPILED: usize = 16;
+
 /// Longest time that a command may be given, seconds: its task holds a slot of the worker for as long.
 pub const MAX_TIMEOUT_S: u64 = 600;
 
@@ -62,7 +65,15 @@ pub fn check(task: &Task, agent: &AgentName, commands: &Commands) -> Result<(), 
         let of_step = entry.validate.iter().enumerate();
         of_step.map(move |(index, validator)| (format!("steps[{step}].validate[{index}]"), validator))
     });
-    of_task.chain(of_steps).try_for_each(|(field, validator)| {
+    let all: Vec<_> = of_task.chain(of_steps).collect();
+    let is_compiled = |(_, validator): &&(String, &Validator)| {
+        matches!(validator, Validator::JsonSchema(_) | Validator::Regex(_))
+    };
+    if let Some((field, _)) = all.iter().filter(is_compiled).nth(MAX_COMPILED) {
+        let problem = format!("a task and its steps may have {MAX_COMPILED} patterns and schemas together");
+        return Err(TaskError::new("invalid_task", InvalidTask::new(field, problem).to_string()));
+    }
+    all.into_iter().try_for_each(|(field, validator)| {
         check_one(validator, agent, commands)
             .map_err(|problem| TaskError::new("invalid_task", InvalidTask::new(field, problem).to_string()))
     })

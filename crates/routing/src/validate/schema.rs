@@ -16,6 +16,9 @@ const MAX_PARTS: usize = 10_000;
 /// How deep they may lie within each other: each level takes some of the thread's stack.
 const MAX_DEPTH: usize = 128;
 
+/// Regular expressions in one schema: each may take its bound of memory, and a while to compile.
+const MAX_PATTERNS: usize = 8;
+
 /// References that are not resolved by where they stand, but by what was passed before.
 const DYNAMIC: [&str; 2] = ["$dynamicRef", "$recursiveRef"];
 
@@ -25,10 +28,26 @@ const DYNAMIC: [&str; 2] = ["$dynamicRef", "$recursiveRef"];
 /// A sentence that says what to change.
 pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
     Measure { root: schema, known: BTreeMap::new() }.parts(schema, 0)?;
-    let patterns = PatternOptions::regex().size_limit(MAX_REGEX_BYTES).dfa_size_limit(MAX_REGEX_BYTES);
+    if patterns(schema) > MAX_PATTERNS {
+        return Err(format!("this schema has over {MAX_PATTERNS} regular expressions; join or drop some"));
+    }
+    let options = PatternOptions::regex().size_limit(MAX_REGEX_BYTES).dfa_size_limit(MAX_REGEX_BYTES);
     // What the crate says quotes the schema, which is text of the task.
-    let built = jsonschema::options().with_pattern_options(patterns).build(schema);
+    let built = jsonschema::options().with_pattern_options(options).build(schema);
     built.map_err(|_| "expected a JSON Schema (drafts 4 to 2020-12) that refers to nothing elsewhere".into())
+}
+
+/// Regular expressions in a schema, and perhaps values that only look like one.
+fn patterns(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        Value::Object(map) => {
+            let own = map.get("pattern").is_some_and(Value::is_string);
+            let named = map.get("patternProperties").and_then(Value::as_object).map_or(0, |names| names.len());
+            usize::from(own) + named + map.values().map(patterns).sum::<usize>()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
 }
 
 /// Counts what a schema comes to.
