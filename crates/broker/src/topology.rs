@@ -254,11 +254,7 @@ fn learning(streams: &Streams) -> [Stream; 5] {
         *streams;
     let feedback = kept(FEEDBACK, subjects::FEEDBACK, outcomes_max_age_s, outcomes_max_bytes);
     [
-        Stream {
-            max_messages_per_subject: 1,
-            max_message_size: FEEDBACK_MAX_BYTES,
-            ..feedback
-        },
+        Stream { max_messages_per_subject: 1, max_message_size: FEEDBACK_MAX_BYTES, ..feedback },
         kept(OUTCOMES, subjects::OUTCOMES, outcomes_max_age_s, outcomes_max_bytes),
         kept(EXAMPLES, subjects::EXAMPLES, examples_max_age_s, examples_max_bytes),
         kept(SHADOWED, subjects::SHADOWED, examples_max_age_s, examples_max_bytes),

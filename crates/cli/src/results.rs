@@ -117,6 +117,10 @@ pub(crate) fn conclude(result: &TaskResult) -> anyhow::Result<()> {
     if let Some(decision) = &result.decision {
         eprintln!("{}", decision.explanation);
     }
+    let failed = result.signs.iter().flat_map(|signs| &signs.failed);
+    for validator in failed {
+        eprintln!("this answer does not satisfy the task's `{}`", validator.as_str());
+    }
     Ok(())
 }
 

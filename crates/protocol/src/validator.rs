@@ -51,6 +51,18 @@ pub(crate) fn check(path: &str, validators: &[Validator], limits: &TaskLimits) -
         .try_for_each(|(index, validator)| validator.check(&format!("{path}[{index}]"), limits))
 }
 
+impl ValidatorKind {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JsonSchema => "json_schema",
+            Self::Regex => "regex",
+            Self::Contains => "contains",
+            Self::Command => "command",
+        }
+    }
+}
+
 /// The kind of a [`Validator`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

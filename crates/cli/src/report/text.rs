@@ -192,7 +192,8 @@ fn should_have_gone_up(up: &ShouldHaveGoneUp) -> Option<String> {
     let by: Vec<String> =
         up.by_evidence.iter().map(|(evidence, tasks)| format!("{} by {evidence}", count(*tasks))).collect();
     (up.tasks > 0).then(|| {
-        let head = format!("Local answers that should have gone up: {} ({})", count(up.tasks), by.join(", "));
+        let head =
+            format!("Local answers that were not good enough: {} ({})", count(up.tasks), by.join(", "));
         format!("{}\n{}", wrapped(&head), table.trim_fmt())
     })
 }

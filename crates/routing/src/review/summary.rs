@@ -42,6 +42,8 @@ pub enum AdviceKind {
     OverBudget,
     /// Local answers are not good enough.
     RaiseBar,
+    /// The same, and no bar would change it.
+    LookCloser,
     /// Shadows show cloud calls that need not have been.
     LowerBar,
     /// Nobody knows how good the answers are.
@@ -72,7 +74,7 @@ fn spent(figures: &Figures) -> String {
         private => format!("{about}{} were private and stayed inside", count(private)),
     };
     format!(
-        "{} came to an end, for {} in the cloud: {} of them ran on local lanes, {private}.",
+        "{} came to an end, for {} in the cloud: {} of those that ran did so on local lanes, {private}.",
         things(figures.coverage.tasks, "task"),
         dollars(figures.spend.total_usd),
         percent(local),
@@ -93,7 +95,7 @@ fn saved(figures: &Figures) -> String {
         _ => format!("; with the private ones, which could not go, {}", dollars(all.usd)),
     };
     format!(
-        "{} that could have gone to {model} {} answered locally, which saved {} (95 % sure: {} to {}){others}.",
+        "{} {} answered locally; on {model} that would have cost {} (95 % sure: {} to {}){others}.",
         things(public.tasks, "public task"),
         if public.tasks == 1 { "was" } else { "were" },
         dollars(public.usd),
@@ -101,6 +103,12 @@ fn saved(figures: &Figures) -> String {
         dollars(public.high_usd),
     )
 }
+
+/// How far up a better bar is looked for, in steps.
+const STEPS_UP: u32 = 5;
+
+/// Expected quality that a higher bar must add to be worth a word.
+const WORTH_RAISING: f64 = 0.01;
 
 /// What is worth most: a budget that breaks, then answers that are bad, then money that need not be spent.
 pub(super) fn advice(figures: &Figures) -> Advice {
@@ -153,16 +161,21 @@ fn bad_answers(figures: &Figures) -> Option<Advice> {
     };
     let lane = figures.lanes.iter().find(is_bad)?;
     let (mean, outcomes) = (lane.quality.mean?, lane.quality.outcomes);
-    let cost = step(figures, bar, STEP).filter(|(_, quality, _)| *quality > 0.0);
-    let price = cost.map_or_else(String::new, |(_, quality, usd)| {
-        format!(", about {} more for {quality:+.2} of expected quality", dollars(usd.max(0.0)))
-    });
+    let reached = format!("answers of {} reach {mean:.2} ({} with evidence)", lane.name, count(outcomes));
+    let better = (1..=STEPS_UP)
+        .filter_map(|steps| step(figures, bar, STEP * f64::from(steps)))
+        .find(|(_, quality, _)| *quality >= WORTH_RAISING);
+    let Some((higher, quality, usd)) = better else {
+        let sentence = format!(
+            "Next week: look at what fails (`trilane explain ID` of those below): {reached}, and no bar sends them where they \
+             would be better. Another model for the lane, or a cloud lane, might."
+        );
+        return Some(Advice { kind: AdviceKind::LookCloser, sentence });
+    };
     let sentence = format!(
-        "Next week: raise the bar (policy.good_enough) from {bar:.2} to {:.2}{price}: answers of {} reach {mean:.2} ({} with \
-         evidence).",
-        (bar + STEP).min(1.0),
-        lane.name,
-        count(outcomes)
+        "Next week: raise the bar (policy.good_enough) from {bar:.2} to {higher:.2}, about {} more for {quality:+.2} of expected \
+         quality: {reached}.",
+        dollars(usd.max(0.0))
     );
     Some(Advice { kind: AdviceKind::RaiseBar, sentence })
 }

@@ -64,6 +64,7 @@ fn tiles(figures: &Figures) -> String {
     let savings = &figures.savings.public;
     let local: f64 =
         figures.lanes.iter().filter(|lane| lane.zone == Some(Zone::Local)).map(|lane| lane.share).sum();
+    let ran: u64 = figures.lanes.iter().map(|lane| lane.tasks).sum();
     let spend = &figures.spend;
     let of_budget = spend.week_budget_usd.map_or_else(
         || "no budget is set".to_owned(),
@@ -84,7 +85,7 @@ fn tiles(figures: &Figures) -> String {
     let tiles = [
         ("Spent", dollars(spend.total_usd), of_budget),
         ("Saved against all-cloud", dollars(savings.usd), format!("95 %: {}", shown::range(savings))),
-        ("Ran on local lanes", percent(local), things(figures.coverage.tasks, "task")),
+        ("Ran on local lanes", percent(local), format!("of {} that ran", things(ran, "task"))),
         (
             "Quality",
             figures.quality.mean.map_or_else(|| "no evidence".to_owned(), |mean| format!("{mean:.2}")),
@@ -244,7 +245,7 @@ fn gone_up(figures: &Figures) -> String {
             [paragraph("lead", &said), tables::should_have_gone_up(&up.flags)].concat()
         }
     };
-    card("Local answers that should have gone up", "wide", &[part])
+    card("Local answers that were not good enough", "wide", &[part])
 }
 
 fn drift(figures: &Figures) -> String {

@@ -116,7 +116,7 @@ pub(super) fn should_have_gone_up(flags: &[LocalFlag]) -> String {
             flag.reason.clone(),
         ]
     };
-    table("Local answers that should have gone up", &columns, &flags.iter().map(row).collect::<Vec<_>>())
+    table("Local answers that were not good enough", &columns, &flags.iter().map(row).collect::<Vec<_>>())
 }
 
 pub(super) fn versions(versions: &[Version]) -> String {

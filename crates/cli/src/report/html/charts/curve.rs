@@ -31,7 +31,8 @@ fn draw(curve: &Curve, size: Size) -> String {
         let ([x, y], [end_x, end_y]) = (at(&drawing, first), at(&drawing, last));
         drawing.dot("end", [x, y], 4.0, &said(first));
         drawing.dot("end", [end_x, end_y], 4.0, &said(last));
-        drawing.text("word", [x + 9.0, y + 4.0], "start", "cheap and broken");
+        // Above its point: the word of today stands below its own, which may be the same.
+        drawing.text("word", [x + 9.0, y - 8.0], "start", "cheap and broken");
         drawing.text("word", [end_x - 2.0, end_y - 10.0], "end", "expensive and smart");
     }
     if let Some(today) = &curve.today {
