@@ -39,6 +39,37 @@ async fn a_public_task_goes_up_and_its_result_shows_both_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_the_upper_lane_refuses_or_is_too_late_the_first_answer_stands() {
+    let fleet = FleetBuilder::new().start().await;
+    for (prompt, deadline_s, attempts) in [("weak-or-refused x", None, 2), ("weak-or-wait x", Some(8), 2)] {
+        let mut task = weak(0.5);
+        task["prompt"] = prompt.into();
+        if let Some(seconds) = deadline_s {
+            task["deadline"] =
+                (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds)).to_string().into();
+        }
+        let result = fleet.run("sample", task).await;
+        first_answer_stands(&result, "local-deep");
+        assert_eq!((result.error, result.attempts), (None, attempts), "{prompt}");
+        assert!(result.finish.is_some() && result.earlier.is_none(), "{prompt}: it is the answer itself");
+        assert_eq!(result.usage.completion_tokens, 3, "{prompt}");
+    }
+    assert_eq!((count(&fleet, "DEAD").await, fleet.runners["cloud"].seen().len()), (0, 2));
+    let text = |work: &trilane_protocol::Work| work.earlier.as_ref().unwrap().text.clone();
+    assert_eq!(fleet.runners["cloud"].seen().iter().filter_map(text).collect::<Vec<_>>(), ["weak", "weak"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_goes_on_with_the_first_answer_where_the_upper_lane_refuses() {
+    let fleet = FleetBuilder::new().start().await;
+    let first = json!({"name": "a", "prompt": "weak-or-refused {{input}}", "complexity": 0.5, "validate": [{"regex": "^echo:"}]});
+    let steps = json!([first, {"name": "b", "prompt": "Format {{steps.a.text}}", "complexity": 0.1}]);
+    let result = fleet.run("sample", json!({"prompt": "x", "steps": steps})).await;
+    assert_eq!((result.status, result.text.as_deref()), (Status::Done, Some("echo: Format weak")));
+    assert_eq!((count(&fleet, "DEAD").await, result.attempts), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_goes_up_once_and_no_further() {
     let fleet = FleetBuilder::new().start().await;
     let result = fleet.run("sample", weak(0.1)).await;

@@ -33,7 +33,8 @@ impl Shared {
         };
         let route = returned.filter(|_| !is_late).and_then(upwards).filter(has_room);
         let Some(route) = route else { return self.let_stand(delivery, stands, now).await };
-        // Where it does not fit with what it says of its first answer, that answer is worth more than none.
+        let route = if self.broker.is_too_large(&route) { route.without_earlier_text() } else { route };
+        // Where it does not fit even with what it says of its first answer, that answer is worth more than none.
         if self.broker.is_too_large(&route) {
             return self.let_stand(delivery, stands, now).await;
         }
@@ -41,12 +42,15 @@ impl Shared {
             return Ok(ended);
         }
         let relayed = self.put_on_lane(delivery, &route, false).await?;
+        if matches!(relayed, Relayed::OnLane | Relayed::LastStepOnLane(..)) {
+            self.bar.saw(&route, &self.config, now);
+        }
         lane.into_iter().for_each(|lane| IMPROVED.add(1, lane));
         Ok(relayed)
     }
 
     /// The answer is the task's result; of a step that is not the last it is what the next one goes on with.
-    async fn let_stand(
+    pub(crate) async fn let_stand(
         &self,
         delivery: &Delivery,
         stands: Stands,

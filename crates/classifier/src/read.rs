@@ -65,6 +65,24 @@ pub(crate) struct Ended {
     pub(crate) is_dead: bool,
 }
 
+impl Ended {
+    /// The answer from before that stands where the attempt after it has failed in the cloud zone.
+    pub(crate) fn standing(&self) -> Option<Stands> {
+        let LaneMessage { work, .. } = &self.message;
+        let earlier = work.standing(self.result.status)?;
+        let result = take_back::bound(self.result.clone(), self.message.clone()).of_earlier(earlier);
+        Some(Stands::after(work, result))
+    }
+}
+
+impl Stands {
+    /// `result`, as the answer to `work` after a hop that has brought none.
+    pub(crate) fn after(work: &Work, result: TaskResult) -> Self {
+        let spent = Spent { attempts: result.attempts, usage: result.usage, cost_usd: result.cost_usd };
+        Self { done: Work { hop: work.hop.saturating_add(1), spent, ..work.clone() }, result }
+    }
+}
+
 /// A message that goes nowhere, with what is needed to tell its producer.
 pub(crate) struct Unreadable {
     pub(crate) agent: Option<AgentName>,

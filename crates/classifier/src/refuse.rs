@@ -42,11 +42,11 @@ impl Refusal {
             status,
             error,
             task_seq: work.task_seq,
-            earlier: work.earlier.clone(),
+            earlier: work.told_earlier(),
         }
     }
 
-    fn result(&self) -> TaskResult {
+    pub(crate) fn result(&self) -> TaskResult {
         let now = Timestamp::now();
         let queued = now.as_millisecond() - self.published_at.as_millisecond();
         let (agent, task_id) = (self.agent.clone(), self.task_id.clone());

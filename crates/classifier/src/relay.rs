@@ -17,7 +17,7 @@ use trilane_service::metrics::catalogue::{FULL_LANE, PARKED, REDELIVERIES, ROUTE
 use trilane_service::metrics::labels::Lane;
 
 use crate::log::LogEnded;
-use crate::read::{self, Ended, Incoming, Read, ReadError, Recorded};
+use crate::read::{self, Ended, Incoming, Read, ReadError, Recorded, Stands};
 use crate::refuse::Refusal;
 use crate::shared::Shared;
 
@@ -129,6 +129,9 @@ impl Shared {
         match read {
             Ok(Read::Incoming(incoming)) => self.admit(delivery, *incoming).await,
             Ok(Read::Ended(ended)) => {
+                if let Some(stands) = ended.standing() {
+                    return self.let_stand(delivery, stands, Timestamp::now()).await;
+                }
                 let Ended { returned, message, result, is_dead } = *ended;
                 self.end(delivery, &returned, message, result, is_dead).await?;
                 Ok(Relayed::Ended)
@@ -161,8 +164,7 @@ impl Shared {
                 "deadline_passed",
                 "the deadline had passed when the task was to be put on a lane",
             );
-            self.refuse(delivery, &Refusal::of_work(&incoming.work, Status::Expired, error)).await?;
-            return Ok(Relayed::Ended);
+            return self.end_here(delivery, &incoming.work, Status::Expired, error).await;
         }
         if self.cancellations.has(&incoming.work).await {
             return Ok(Relayed::Ended);
@@ -319,7 +321,23 @@ impl Shared {
     }
 
     async fn reject(&self, delivery: &Delivery, work: &Work, error: TaskError) -> Result<Relayed, NotNow> {
-        self.refuse(delivery, &Refusal::of_work(work, Status::Rejected, error)).await?;
+        self.end_here(delivery, work, Status::Rejected, error).await
+    }
+
+    /// Ends work that goes onto no lane: with the answer from before, where there is one.
+    async fn end_here(
+        &self,
+        delivery: &Delivery,
+        work: &Work,
+        status: Status,
+        error: TaskError,
+    ) -> Result<Relayed, NotNow> {
+        let refusal = Refusal::of_work(work, status, error);
+        if let Some(earlier) = work.standing(status) {
+            let stands = Stands::after(work, refusal.result().of_earlier(earlier));
+            return Box::pin(self.let_stand(delivery, stands, Timestamp::now())).await;
+        }
+        self.refuse(delivery, &refusal).await?;
         Ok(Relayed::Ended)
     }
 

@@ -132,7 +132,7 @@ pub(crate) fn refused(work: &Work, error: TaskError) -> TaskResult {
         usage: work.spent.usage,
         cost_usd: work.spent.cost_usd,
         attempts: work.spent.attempts,
-        earlier: work.earlier.clone(),
+        earlier: work.told_earlier(),
         ..TaskResult::without_answer(agent, task_id, task_seq, Status::Failed, error, Timestamp::now())
     }
 }
@@ -140,6 +140,7 @@ pub(crate) fn refused(work: &Work, error: TaskError) -> TaskResult {
 /// The result with everything that is not the worker's to say taken from the lane message.
 pub(crate) fn bound(result: TaskResult, message: LaneMessage) -> TaskResult {
     let LaneMessage { work, decision } = message;
+    let earlier = work.told_earlier();
     TaskResult {
         task_id: work.task_id,
         agent: work.agent,
@@ -148,7 +149,7 @@ pub(crate) fn bound(result: TaskResult, message: LaneMessage) -> TaskResult {
         model: Some(decision.model.clone()),
         decision: Some(decision),
         metadata: work.metadata,
-        earlier: work.earlier,
+        earlier,
         ..result
     }
 }
@@ -170,6 +171,8 @@ pub(crate) fn earlier_answer(message: &LaneMessage, result: &TaskResult, reason:
         reason,
         propensity: decision.propensity,
         policy_version: decision.policy_version.clone(),
+        text: result.text.clone(),
+        finish: result.finish,
     }
 }
 

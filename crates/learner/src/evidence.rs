@@ -115,8 +115,11 @@ pub(crate) fn has_bad_signs(signs: &Signs, is_kept_short: bool) -> bool {
     signs.refused || signs.truncated && !is_kept_short || signs.repetition > MAX_REPETITION
 }
 
+/// The decision that led to the answer. Where an earlier one stands after an attempt that has failed, the last decision is
+/// another lane's and says nothing of it.
 fn answered(result: &TaskResult) -> Option<&Decision> {
-    result.decision.as_ref().filter(|_| result.status == Status::Done)
+    let is_its_own = |decision: &&Decision| result.lane.as_ref() == Some(&decision.lane);
+    result.decision.as_ref().filter(|_| result.status == Status::Done).filter(is_its_own)
 }
 
 fn by_itself(signs: &Signs, is_kept_short: bool) -> Option<(f64, OutcomeSource)> {

@@ -33,7 +33,7 @@ pub struct Signs {
     pub failed: Vec<ValidatorKind>,
 }
 
-/// An earlier answer of a task that went one lane up, without its text.
+/// An earlier answer of a task that went one lane up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlierAnswer {
@@ -53,6 +53,22 @@ pub struct EarlierAnswer {
     pub propensity: f64,
     /// Version of the policy that had chosen.
     pub policy_version: String,
+    /// The answer itself while there is none after it; never part of a result's `earlier`. Without it nothing can stand
+    /// where the next attempt fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Why the answer ended; present with `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
+}
+
+impl EarlierAnswer {
+    /// What is told of it, and goes where the answer itself must not.
+    #[must_use]
+    pub fn without_text(mut self) -> Self {
+        (self.text, self.finish) = (None, None);
+        self
+    }
 }
 
 /// A verdict on a result, published on `feedback.<agent>.<task id>`: `{"verdict": "accept"}`, `{"verdict": "reject"}` or

@@ -8,6 +8,7 @@ use crate::decision::Decision;
 use crate::learning::{EarlierAnswer, Signs};
 use crate::names::{AgentName, LaneName, ModelName, TaskId};
 use crate::task::Metadata;
+use crate::work::Work;
 
 /// What became of a task. Exactly one exists for every acknowledged task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +91,31 @@ impl TaskResult {
             decision: None,
             metadata: Metadata::new(),
             finished_at,
+        }
+    }
+
+    /// This result, or, where it has no answer and `work` was to be improved, the answer that was not good enough.
+    #[must_use]
+    pub fn or_earlier(self, work: &Work) -> Self {
+        match work.standing(self.status) {
+            Some(earlier) => self.of_earlier(earlier),
+            None => self,
+        }
+    }
+
+    /// `earlier` as the task's answer. What all attempts have used stays.
+    #[must_use]
+    pub fn of_earlier(self, earlier: &EarlierAnswer) -> Self {
+        Self {
+            status: Status::Done,
+            text: earlier.text.clone(),
+            finish: earlier.finish,
+            error: None,
+            lane: Some(earlier.lane.clone()),
+            model: Some(earlier.model.clone()),
+            signs: Some(earlier.signs.clone()),
+            earlier: None,
+            ..self
         }
     }
 

@@ -9,7 +9,7 @@ use crate::decision::{Decision, Sensitivity};
 use crate::generation::Generation;
 use crate::learning::EarlierAnswer;
 use crate::names::{AgentName, LaneName, ModelName, TaskId};
-use crate::outcome::{TaskError, TaskResult, Usage};
+use crate::outcome::{Status, TaskError, TaskResult, Usage};
 use crate::task::{Message, Metadata, Priority};
 use crate::validator::Validator;
 
@@ -71,6 +71,29 @@ pub struct Work {
     pub metadata: Metadata,
     /// What earlier hops have used.
     pub spent: Spent,
+}
+
+impl Work {
+    /// The earlier answer where it is worth more than an end with `status`. The steps after one that is late have no time
+    /// left, so nothing stands of it; where another step in the middle of a pipeline fails, the next goes on with this answer.
+    pub fn standing(&self, status: Status) -> Option<&EarlierAnswer> {
+        let stands = match status {
+            Status::Failed | Status::Rejected => true,
+            Status::Expired => self.is_last_step(),
+            Status::Done | Status::Cancelled => false,
+        };
+        self.earlier.as_deref().filter(|earlier| stands && earlier.text.is_some())
+    }
+
+    /// Whether the result of this work is the result of its task.
+    pub fn is_last_step(&self) -> bool {
+        self.step.as_ref().is_none_or(StepRef::is_last)
+    }
+
+    /// The earlier answer as a result tells of it, without its text.
+    pub fn told_earlier(&self) -> Option<Box<EarlierAnswer>> {
+        self.earlier.clone().map(|earlier| Box::new(earlier.without_text()))
+    }
 }
 
 /// Which step of a pipeline a [`Work`] is.

@@ -1,9 +1,9 @@
 //! Answers that are not good enough: which they are, and the one lane further up that may try again.
 
 use jiff::Timestamp;
-use trilane_protocol::Work;
 use trilane_protocol::decision::Reason;
 use trilane_protocol::learning::Signs;
+use trilane_protocol::{Decision, Work, Zone};
 
 use crate::policy::ImprovePolicy;
 use crate::registry::Agent;
@@ -73,7 +73,15 @@ impl Router<'_> {
         let goes_up = decision.reason == Reason::Escalated
             && skill(&decision.lane) > skill(&returned.lane)
             && self.fleet.serves(&decision.lane, &decision.model);
-        goes_up.then_some(route)
+        (goes_up && self.is_worth_it(decision)).then_some(route)
+    }
+
+    /// Whether a target that steers lets the work into the cloud. The answer at hand is known not to be good enough, so all of
+    /// the chance that the cloud lane has is gained.
+    fn is_worth_it(&self, decision: &Decision) -> bool {
+        let chosen = decision.candidates.iter().find(|candidate| candidate.lane == decision.lane);
+        let gain = chosen.map_or(0.0, |candidate| candidate.chance);
+        decision.zone == Zone::Local || self.bar.is_none_or(|bar| gain >= bar)
     }
 }
 

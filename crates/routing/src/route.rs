@@ -15,7 +15,7 @@ use crate::policy::Policy;
 use crate::prefer::{Bar, fits};
 use crate::registry::{Agent, Registry};
 use crate::score::Scorer;
-use crate::screen::{Cleared, Private, Screened, screen};
+use crate::screen::{Cleared, Private, Screened, finds_in_earlier, screen};
 use crate::snapshot::version_name;
 use crate::steer::tie;
 
@@ -113,9 +113,14 @@ impl Unplaced {
 }
 
 impl CloudRoute {
-    /// Puts cleared work on the lane that `decision` names.
+    /// Puts cleared work on the lane that `decision` names. The text of an earlier answer goes along only where the
+    /// detectors find nothing in it: the screen has looked at what was asked, and a model may say more.
     pub fn new(cleared: Cleared, decision: Decision) -> Self {
-        Self(LaneMessage { work: cleared.into_work(), decision })
+        let mut work = cleared.into_work();
+        if finds_in_earlier(&work, Detectors::shared()) {
+            work.earlier = work.told_earlier();
+        }
+        Self(LaneMessage { work, decision })
     }
 
     /// What goes onto the lane.
@@ -142,6 +147,15 @@ impl Route {
             Self::Local(route) => route.message(),
             Self::Cloud(route) => route.message(),
         }
+    }
+
+    /// The same without the text of an earlier answer, for a message that is too large with it. Where the attempt fails
+    /// then, nothing stands.
+    #[must_use]
+    pub fn without_earlier_text(mut self) -> Self {
+        let (Self::Local(LocalRoute(message)) | Self::Cloud(CloudRoute(message))) = &mut self;
+        message.work.earlier = message.work.told_earlier();
+        self
     }
 }
 

@@ -126,7 +126,14 @@ pub fn screen(mut work: Work, agent: &Agent, policy: &Policy, detectors: &Detect
 /// need not know agents.
 pub fn looks_private(work: &Work, policy: &Policy, detectors: &Detectors) -> bool {
     let is_marked = private_tags(work, policy).next().is_some() || reserved(work).is_some();
-    is_marked || !detected(work, detectors).is_empty()
+    is_marked || !detected(work, detectors).is_empty() || finds_in_earlier(work, detectors)
+}
+
+/// Whether the detectors find anything in the earlier answer that goes along with `work`. It makes no work private: it is
+/// sent to no model, and is left behind where it would leave the local zone.
+pub(crate) fn finds_in_earlier(work: &Work, detectors: &Detectors) -> bool {
+    let text = work.earlier.as_ref().and_then(|earlier| earlier.text.as_deref());
+    text.is_some_and(|text| !detectors.scan(text).is_empty())
 }
 
 /// What the task says; where it is silent, what its agent says; where both are, what the policy says.

@@ -110,14 +110,25 @@ impl Steering {
     }
 
     /// Takes note of a task that was put on a lane. Private ones, pins, and what workers gave back are not steered and do
-    /// not count.
+    /// not count, but for answers that are improved in the cloud.
     pub fn saw(&mut self, message: &LaneMessage, registry: &Registry, policy: &Policy, now: Timestamp) {
         let LaneMessage { work, decision } = message;
+        let went_up = decision.reason == Reason::Escalated && decision.zone == Zone::Cloud;
+        if went_up && work.earlier.is_some() {
+            self.repay_one();
+        }
         if !is_steered(work, decision) {
             return;
         }
         let (gain, usd) = gain_of(work, decision, registry, policy);
         self.note(Seen { gain, usd, at: now }, decision.zone);
+    }
+
+    /// A task that went up for its answer was noted on its first lane, as one that stayed. Now the cloud has it after all.
+    fn repay_one(&mut self) {
+        if matches!(self.target, Target::CloudShare(_)) {
+            self.debt = (self.debt - 1.0).max(-MAX_DEBT);
+        }
     }
 
     fn note(&mut self, seen: Seen, zone: Zone) {

@@ -10,8 +10,8 @@ use trilane_protocol::{Usage, Work, Zone};
 use trilane_worker::{Assignment, Completion, RunError, RunErrorKind, Runner};
 
 /// Follows the first word of the last message: `fail`, `fail-once`, `panic-once`, `wait`, `too-long`,
-/// `unable`; `weak` is answered by `weak` on local lanes. Anything else is answered by its echo. Cheap to clone; clones
-/// share what was seen.
+/// `unable`; `weak` is answered by `weak` on local lanes, and so are `weak-or-refused` and `weak-or-wait`, which strong
+/// lanes refuse or wait with. Anything else is answered by its echo. Cheap to clone; clones share what was seen.
 #[derive(Debug, Clone, Default)]
 pub struct Scripted {
     seen: Arc<Mutex<Vec<Work>>>,
@@ -43,6 +43,7 @@ impl Runner for Scripted {
             assignment.work.messages.last().map(|message| message.content.clone()).unwrap_or_default();
         let fail =
             |kind, code: &'static str| Err(RunError::new(kind, code, format!("the script says `{code}`")));
+        let is_strong = assignment.decision.zone == Zone::Cloud;
         match (prompt.split(' ').next().unwrap_or_default(), assignment.attempt) {
             ("fail", _) | ("fail-once", 1) => return fail(RunErrorKind::Transient, "scripted_failure"),
             ("panic-once", 1) => panic!("the script says so"),
@@ -52,13 +53,20 @@ impl Runner for Scripted {
             ("unable", _) if assignment.decision.lane.as_str() == "cloud" => {
                 return fail(RunErrorKind::LaneUnable, "bad_api_key");
             }
+            ("weak-or-refused", _) if is_strong => {
+                return fail(RunErrorKind::Permanent, "refused_by_provider");
+            }
             ("wait", _) => tokio::select! {
                 () = self.released.notified() => {}
                 () = assignment.cancel.cancelled() => return fail(RunErrorKind::Cancelled, "cancelled"),
             },
+            ("weak-or-wait", _) if is_strong => {
+                assignment.cancel.cancelled().await;
+                return fail(RunErrorKind::Cancelled, "cancelled");
+            }
             _ => {}
         }
-        let is_weak = prompt.starts_with("weak ") && assignment.decision.zone == Zone::Local;
+        let is_weak = ["weak ", "weak-or-"].iter().any(|word| prompt.starts_with(word)) && !is_strong;
         let text = if is_weak { "weak".to_owned() } else { format!("echo: {prompt}") };
         text.split_inclusive(' ').for_each(|piece| assignment.partials.send(piece));
         Ok(Completion {

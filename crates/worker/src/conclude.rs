@@ -12,7 +12,7 @@ use trilane_broker::results::Reported;
 use trilane_broker::{Broker, Delivery};
 use trilane_protocol::outcome::TaskError;
 use trilane_protocol::task::Metadata;
-use trilane_protocol::work::{Ending, LaneMessage, Return};
+use trilane_protocol::work::{Ending, LaneMessage, RerouteCause, Return};
 use trilane_protocol::{AgentName, LaneName, TaskId, TaskResult, Zone};
 use trilane_service::metrics::catalogue::{DEAD_LETTERS, RETRIES};
 use trilane_service::metrics::count_finished;
@@ -39,10 +39,12 @@ impl Conclusion<'_> {
     /// failure that it does take.
     pub(crate) async fn carry_out(&self, message: &LaneMessage, mut verdict: Verdict, attempt: Attempt) {
         let mut delay = Duration::from_millis(200);
+        let mut is_first_look = true;
         while let Err(error) = self.write(message, &verdict).await {
             tracing::warn!(%error, "an outcome is not stored yet; trying again");
             if !error.is_retryable() {
-                verdict = verdict::refused(message, TaskError::new("too_large", error.to_string()), attempt);
+                let error = TaskError::new("too_large", error.to_string());
+                verdict = instead(message, verdict, error, attempt, std::mem::take(&mut is_first_look));
             }
             tokio::select! {
                 () = tokio::time::sleep(delay) => delay = (delay * 2).min(MAX_WRITE_DELAY),
@@ -152,6 +154,28 @@ impl Conclusion<'_> {
             ending,
         };
         self.broker.hand_in(self.zone, agent, key, &returned, self.delivery.traceparent()).await.map(drop)
+    }
+}
+
+/// What takes the place of an outcome that the server will never take: an answer that was to be improved stands, and so
+/// does the one before a failure, unless that is what was too large.
+fn instead(
+    message: &LaneMessage,
+    verdict: Verdict,
+    error: TaskError,
+    attempt: Attempt,
+    is_first_look: bool,
+) -> Verdict {
+    match verdict {
+        Verdict::Reroute(_, RerouteCause::Improve { result, .. }) if message.work.is_last_step() => {
+            Verdict::Report(result)
+        }
+        _ if is_first_look => verdict::refused(message, error, attempt),
+        _ => {
+            let mut bare = message.clone();
+            bare.work.earlier = message.work.told_earlier();
+            verdict::refused(&bare, error, attempt)
+        }
     }
 }
 

@@ -83,7 +83,7 @@ pub fn verdict(
         Outcome::Cancelled => Verdict::Over,
         Outcome::DeadlinePassed(used) => {
             let error = TaskError::new("deadline_passed", "the deadline passed before there was an answer");
-            Verdict::Report(Box::new(without_answer(message, attempt, Status::Expired, error, &used)))
+            last_word(message, without_answer(message, attempt, Status::Expired, error, &used))
         }
         Outcome::Completed(completion, signs) => completed(message, completion, *signs, attempt, improve),
         Outcome::Failed(error) => failed(message, &error, attempt),
@@ -177,8 +177,7 @@ fn failed(message: &LaneMessage, error: &RunError, attempt: Attempt) -> Verdict 
         }
         _ => {
             let task_error = TaskError::new(error.code, reason());
-            let result = without_answer(message, attempt, Status::Failed, task_error, &spent);
-            Verdict::ReportAndBury(Box::new(result))
+            last_word(message, without_answer(message, attempt, Status::Failed, task_error, &spent))
         }
     }
 }
@@ -189,7 +188,24 @@ pub fn refused(message: &LaneMessage, error: TaskError, attempt: Attempt) -> Ver
         return Verdict::Dropped;
     }
     let spent = spent(message, attempt, Usage::default(), 0.0);
-    Verdict::ReportAndBury(Box::new(without_answer(message, attempt, Status::Failed, error, &spent)))
+    last_word(message, without_answer(message, attempt, Status::Failed, error, &spent))
+}
+
+/// The end without an answer, or what stands in its place. What the cloud zone hands in is for a classifier to judge.
+fn last_word(message: &LaneMessage, result: TaskResult) -> Verdict {
+    let LaneMessage { work, decision } = message;
+    let spent = Spent { attempts: result.attempts, usage: result.usage, cost_usd: result.cost_usd };
+    let result = match decision.zone {
+        Zone::Local => Box::new(result.or_earlier(work)),
+        Zone::Cloud => Box::new(result),
+    };
+    match result.status {
+        Status::Done if !work.is_last_step() => {
+            Verdict::Reroute(spent, RerouteCause::StepDone { text: result.text.unwrap_or_default() })
+        }
+        Status::Failed => Verdict::ReportAndBury(result),
+        _ => Verdict::Report(result),
+    }
 }
 
 /// What the task has used with this attempt. Each delivery is an attempt.
@@ -218,7 +234,7 @@ fn base(message: &LaneMessage, attempt: Attempt, spent: &Spent) -> TaskResult {
         finish: None,
         error: None,
         signs: None,
-        earlier: work.earlier.clone(),
+        earlier: work.told_earlier(),
         lane: Some(decision.lane.clone()),
         model: Some(decision.model.clone()),
         usage: spent.usage,
@@ -435,7 +451,52 @@ mod tests {
             reason: String::new(),
             propensity: 1.0,
             policy_version: String::new(),
+            text: None,
+            finish: None,
         }
+    }
+
+    #[test]
+    fn an_earlier_answer_stands_where_a_local_lane_has_none() {
+        let of = |zone: &str, step: Option<u16>, text: Option<&str>, outcome: Outcome| {
+            let mut message = message(zone, None);
+            let text = text.map(str::to_owned);
+            message.work.earlier =
+                Some(Box::new(EarlierAnswer { text, finish: Some(Finish::Stop), ..earlier() }));
+            message.work.step = step.map(|index| StepRef { index, count: 2, name: "s".parse().unwrap() });
+            verdict(&message, outcome, attempt(3), &improve())
+        };
+        let broken = || failure(RunErrorKind::Permanent, "x");
+        let late = || Outcome::DeadlinePassed(Spent::default());
+        let status = |verdict: Verdict| match verdict {
+            Verdict::Report(result) => result.status.as_str(),
+            other => word(&other),
+        };
+        let table = [
+            (of("local", None, Some("first"), broken()), "done"),
+            (of("local", None, Some("first"), late()), "done"),
+            (of("local", Some(1), Some("first"), broken()), "done"),
+            (of("local", Some(0), Some("first"), broken()), "next step"),
+            (of("local", Some(0), Some("first"), late()), "expired"),
+            (of("local", None, Some("first"), Outcome::Cancelled), "over"),
+            (of("local", None, None, broken()), "bury"),
+            (of("cloud", None, Some("first"), broken()), "bury"),
+            (of("cloud", None, Some("first"), late()), "expired"),
+        ];
+        for (row, (found, expected)) in table.into_iter().enumerate() {
+            assert_eq!(status(found), expected, "row {row}");
+        }
+        let Verdict::Report(result) = of("local", None, Some("first"), broken()) else { panic!("it stands") };
+        assert_eq!((result.text.as_deref(), result.finish), (Some("first"), Some(Finish::Stop)));
+        assert!(result.error.is_none() && result.earlier.is_none(), "{result:?}");
+        assert!((result.cost_usd - 0.75).abs() < 1e-12, "both attempts are paid for");
+        let answered = of("local", None, Some("first"), Outcome::Completed(completion(), Box::default()));
+        let Verdict::Report(result) = answered else { panic!("it is answered") };
+        assert_eq!(
+            result.earlier.unwrap().text,
+            None,
+            "no result repeats an answer that was not good enough"
+        );
     }
 
     #[test]

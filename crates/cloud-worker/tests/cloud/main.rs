@@ -179,6 +179,28 @@ async fn nothing_private_is_ever_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_answer_is_never_sent() {
+    let mut server = Server::start(vec![answer()]).await;
+    let runner = Cloud::start(&server.url).await;
+    let with = |text: &str| {
+        let earlier = json!({
+            "lane": "local-deep", "model": "m", "cost_usd": 0.0, "reason": "r", "propensity": 1.0,
+            "policy_version": "v", "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0},
+            "signs": {"truncated": false, "refused": false, "repetition": 0.0, "passed": 0}, "text": text,
+        });
+        let mut assignment = assignment();
+        assignment.work.earlier = Some(Box::new(serde_json::from_value(earlier).unwrap()));
+        assignment
+    };
+    let error = runner.run(with("mail anna.schmidt@example.com")).await.unwrap_err();
+    assert_eq!(error.code, "private_in_cloud", "a text that no classifier lets along");
+    assert!(server.is_untouched());
+    runner.run(with("the first answer")).await.unwrap();
+    let (head, body) = server.request().await;
+    assert!(!format!("{head}{body:?}").contains("first answer"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_not_sent_where_it_could_cost_more_than_it_may() {
     let mut server = Server::start(vec![answer()]).await;
     let runner = Cloud::start(&server.url).await;

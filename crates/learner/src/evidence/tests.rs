@@ -166,6 +166,8 @@ fn the_answer_before_is_an_outcome_of_its_lane_and_each_pays_for_itself() {
         reason: "it failed its regex".into(),
         propensity: 0.5,
         policy_version: "shipped-1+w1".into(),
+        text: None,
+        finish: None,
     };
     let decision = Decision { reason: Reason::Escalated, ..decision("local-deep", Zone::Local, 1.0) };
     let both = |signs| TaskResult {

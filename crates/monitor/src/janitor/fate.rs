@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use trilane_broker::stuck::Stuck;
+use trilane_protocol::learning::EarlierAnswer;
 use trilane_protocol::outcome::{TaskError, Timing};
 use trilane_protocol::task::Metadata;
 use trilane_protocol::work::{LaneMessage, Return, Spent};
@@ -14,7 +15,7 @@ use trilane_trust::{Seal, SealError, Trusted};
 /// What becomes of a stuck message.
 #[derive(Debug)]
 pub(crate) enum Fate {
-    /// Its task ends as `failed`.
+    /// Its task ends as `failed`, or with the answer from before.
     Fail(Box<Failure>),
     /// It belongs to no task that anybody could name: only the dead letter tells.
     Bury {
@@ -50,6 +51,8 @@ struct Known {
     metadata: Metadata,
     spent: Spent,
     decision: Option<Decision>,
+    /// The answer that stands in place of the failure.
+    standing: Option<EarlierAnswer>,
 }
 
 /// Decides what becomes of a stuck message. A worker's or a lane's message is believed where a classifier's seal is on
@@ -135,18 +138,32 @@ fn published(stuck: &Stuck, agent: AgentName) -> Known {
         metadata: task.map(|task| task.metadata).unwrap_or_default(),
         spent: Spent::default(),
         decision: None,
+        standing: None,
     }
 }
 
 impl Known {
     fn of_work(work: Work, decision: Decision) -> Self {
+        // A pipeline that is stuck in the middle cannot go on from here.
+        let standing = work.standing(Status::Failed).filter(|_| work.is_last_step()).cloned();
         let Work { agent, task_id, task_seq, encoding, published_at, metadata, spent, .. } = work;
-        Self { agent, task_id, task_seq, encoding, published_at, metadata, spent, decision: Some(decision) }
+        Self {
+            agent,
+            task_id,
+            task_seq,
+            encoding,
+            published_at,
+            metadata,
+            spent,
+            decision: Some(decision),
+            standing,
+        }
     }
 }
 
 fn failure(stuck: &Stuck, place: String, known: Known, now: Timestamp) -> Failure {
-    let Known { agent, task_id, task_seq, encoding, published_at, metadata, spent, decision } = known;
+    let Known { agent, task_id, task_seq, encoding, published_at, metadata, spent, decision, standing } =
+        known;
     let decided_at = decision.as_ref().map_or(now, |decision| decision.decided_at);
     let message = format!("{}; then publish the task again under another id", cause(stuck));
     let error = TaskError::new(MAX_DELIVERIES, message);
@@ -164,6 +181,10 @@ fn failure(stuck: &Stuck, place: String, known: Known, now: Timestamp) -> Failur
         decision,
         metadata,
         ..TaskResult::without_answer(agent, task_id, Some(task_seq), Status::Failed, error, now)
+    };
+    let result = match standing {
+        Some(earlier) => result.of_earlier(&earlier),
+        None => result,
     };
     Failure { place, result, encoding }
 }

@@ -151,11 +151,13 @@ impl Janitor {
                            publish it again under another id";
             return self.bury(stuck, place, task, TaskError::new("id_reused", message)).await;
         }
-        let error = result.error.clone().unwrap_or_else(|| TaskError::new(fate::MAX_DELIVERIES, "stuck"));
-        self.bury(stuck, place, task, error).await?;
+        if let Some(error) = &result.error {
+            self.bury(stuck, place, task, error.clone()).await?;
+        }
         if self.broker.report(result, *encoding, stuck.traceparent()).await? == Reported::Stored {
             let deliveries = stuck.place.deliveries;
-            tracing::warn!(place, deliveries, "a task was stuck in its queue and ends as failed");
+            let outcome = result.status.as_str();
+            tracing::warn!(place, deliveries, outcome, "a task was stuck in its queue and ends");
             count_finished(result);
         }
         Ok(())

@@ -174,6 +174,8 @@ fn what_stayed_is_priced_by_its_own_tokens() {
             reason: String::new(),
             propensity: 1.0,
             policy_version: "v1".into(),
+            text: None,
+            finish: None,
         };
         let twice = TaskResult {
             earlier: Some(Box::new(first)),

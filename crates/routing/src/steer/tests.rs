@@ -246,3 +246,13 @@ fn a_clock_that_jumps_moves_the_bar_by_steps_and_breaks_nothing() {
         assert!(steering.seen.len() <= WINDOW);
     }
 }
+
+#[test]
+fn a_task_that_goes_up_for_its_answer_counts_once_and_as_the_cloud_s() {
+    let mut steering = Steering::new(Target::CloudShare(0.3));
+    steering.note(Seen { gain: 0.1, usd: 0.01, at: monday() }, Zone::Local);
+    let stayed = steering.debt;
+    steering.repay_one();
+    assert!((stayed - 0.3).abs() < 1e-12 && (steering.debt + 0.7).abs() < 1e-12, "{}", steering.debt);
+    assert_eq!(steering.seen.len(), 1);
+}

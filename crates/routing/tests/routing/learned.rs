@@ -214,3 +214,39 @@ fn pins_scores_and_what_comes_back_are_never_drawn() {
         assert!(matches!(route, Route::Local(_)));
     }
 }
+
+/// Work whose first answer, on the deep lane, was `text`.
+fn answered(text: &str) -> (Work, Returned) {
+    let earlier = serde_json::json!({
+        "lane": "local-deep", "model": "m", "cost_usd": 0.0, "reason": "r", "propensity": 1.0, "policy_version": "v",
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0}, "text": text, "finish": "stop",
+        "signs": {"truncated": false, "refused": false, "repetition": 0.0, "passed": 0},
+    });
+    let mut work = public("x", 0.65);
+    (work.hop, work.earlier) = (1, Some(Box::new(serde_json::from_value(earlier).unwrap())));
+    let cause = RerouteCause::Escalate { reason: "r".into() };
+    (work, Returned { lane: lane("local-deep"), cause })
+}
+
+#[test]
+fn an_answer_stands_while_the_bar_of_a_target_is_closed() {
+    let mut world = World::shipped();
+    for (bar, goes_up) in [(None, true), (Some(0.2), true), (Some(0.9), true), (Some(1.01), false)] {
+        world.bar = bar;
+        let (work, returned) = answered("fine");
+        assert_eq!(world.improve(work, &returned).is_some(), goes_up, "{bar:?}");
+    }
+}
+
+#[test]
+fn an_earlier_answer_goes_to_the_cloud_only_where_nothing_is_found_in_it() {
+    for (text, goes_along) in [("fine", true), ("mail ada@example.org", false)] {
+        let (work, returned) = answered(text);
+        let route = World::shipped().improve(work, &returned).unwrap();
+        let message = route.message();
+        assert_eq!(message.decision.zone, Zone::Cloud, "the task itself is public");
+        let earlier = message.work.earlier.as_ref().unwrap();
+        assert_eq!((earlier.text.is_some(), earlier.finish.is_some()), (goes_along, goes_along));
+        assert_eq!(route.without_earlier_text().message().work.earlier.as_ref().unwrap().text, None);
+    }
+}

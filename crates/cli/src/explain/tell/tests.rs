@@ -63,6 +63,8 @@ fn result(decision: &Decision) -> TaskResult {
         reason: "the answer failed its regex".into(),
         propensity: 0.9,
         policy_version: "shipped-1+w3".into(),
+        text: None,
+        finish: None,
     };
     TaskResult {
         task_id: "t-1".parse().unwrap(),

@@ -288,6 +288,8 @@ fn improve(result: &mut TaskResult, decision: &Decision) {
         reason: "made up".into(),
         propensity: 1.0,
         policy_version: decision.policy_version.clone(),
+        text: None,
+        finish: None,
     }));
     result.usage = result.usage.plus(result.usage);
     result.lane = Some(LANES[1].0.parse::<LaneName>().unwrap());
