@@ -297,6 +297,17 @@ async fn what_is_no_verdict_on_a_known_task_teaches_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_does_not_decode_stops_no_learning() {
+    let fleet = fleet("").await;
+    let _learner = Learner::start(&fleet);
+    store(&fleet, "result.sample.garbage", br#"{"cost_usd":null}"#.to_vec()).await;
+    judge(&fleet, "garbage", 1.0).await;
+    finished(&fleet, "a", HARD, 2, Signs::default()).await;
+    judge(&fleet, "a", 1.0).await;
+    learned(&fleet, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_corrupt_state_is_left_behind_and_the_policy_in_force_is_not_touched() {
     let fleet = fleet("").await;
     let learner = Learner::start(&fleet);

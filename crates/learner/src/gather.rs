@@ -64,11 +64,16 @@ pub(crate) struct Gatherer {
 type Found = Result<Lesson, ReadError>;
 
 impl Gatherer {
-    /// All that belongs to an entry. What the server does not answer is asked again until it does.
+    /// All that belongs to an entry. What the server does not answer is asked again until it does; where something that
+    /// belongs to it does not decode, nothing is learned from it.
     pub(crate) async fn gather(&self, log: Log, entry: &Entry) -> Lesson {
         loop {
             match self.look_up(log, entry).await {
                 Ok(lesson) => return lesson,
+                Err(error) if error.is_garbage() => {
+                    tracing::warn!(%error, "what belongs to an outcome does not read; nothing is learned of it");
+                    return Lesson::of(log, entry).unused(Unused::Garbage);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot look up what belongs to an outcome; trying again");
                 }

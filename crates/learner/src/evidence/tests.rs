@@ -136,6 +136,17 @@ fn an_outcome_says_what_was_promised_paid_and_drawn() {
 }
 
 #[test]
+fn no_sign_on_a_rare_lane_outweighs_a_person() {
+    let rare = |signs| result(decision("local-fast", Zone::Local, 0.01), signs);
+    let by_sign = taken(&rare(Some(Signs { refused: true, ..Signs::default() })), false).remove(0);
+    let often = local(Signs::default());
+    let by_person = of_feedback(&often, Feedback::Quality(1.0), AT).unwrap();
+    assert!(by_sign.drawn.is_some() && by_sign.weight() < by_person.weight());
+    let rare_person = of_feedback(&rare(None), Feedback::Quality(1.0), AT).unwrap();
+    assert!((rare_person.weight() - FEEDBACK_WEIGHT * MAX_INVERSE_PROPENSITY).abs() < 1e-12);
+}
+
+#[test]
 fn what_was_not_drawn_teaches_with_its_own_weight_and_is_no_trial() {
     let drawn = decision("local-fast", Zone::Local, 0.1);
     let moved = Adjustment { from: lane("cloud"), to: lane("local-fast"), cause: Reason::Degraded };
