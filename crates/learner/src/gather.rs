@@ -58,6 +58,8 @@ pub(crate) enum Asks {
 pub(crate) struct Gatherer {
     pub(crate) broker: Broker,
     pub(crate) config: Arc<Config>,
+    /// What only learners know, and questions to a judge are named by.
+    pub(crate) nonce: Arc<str>,
 }
 
 /// What is found for an entry.
@@ -173,7 +175,7 @@ impl Gatherer {
 
     /// What a model says of a shadow.
     async fn verdict(&self, mut lesson: Lesson, result: &TaskResult) -> Found {
-        let Some(subject) = Subject::of(&result.metadata, &result.task_id) else {
+        let Some(subject) = Subject::of(&result.metadata, &result.task_id, &self.nonce) else {
             return Ok(lesson.unused(Unused::Garbage));
         };
         let Some(text) = &result.text else { return Ok(lesson.unused(Unused::NoAnswer)) };
@@ -245,7 +247,7 @@ impl Gatherer {
             task_id: shadow.task_id.clone(),
             lane: shadow.lane.clone(),
         };
-        judge::question(&subject, text, reference, &shadow.text, model)
+        judge::question(&subject, &self.nonce, text, reference, &shadow.text, model)
     }
 }
 

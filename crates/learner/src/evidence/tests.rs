@@ -35,6 +35,7 @@ pub(crate) fn decision(name: &str, zone: Zone, propensity: f64) -> Decision {
             prompt_tokens: 1,
         },
         threshold: 0.5,
+        bar: None,
         candidates: vec![
             candidate("local-fast", 0.6, 0.0),
             candidate("local-deep", 0.7, 0.0),
