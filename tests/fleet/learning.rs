@@ -104,6 +104,7 @@ fn decision(lane: usize, sensitivity: Sensitivity) -> Decision {
             prompt_tokens: 9,
         },
         threshold: 0.5,
+        bar: None,
         candidates: LANES.into_iter().map(candidate).collect(),
         adjustments: Vec::new(),
         propensity: 1.0 / 3.0,
@@ -191,7 +192,7 @@ async fn in_force(fleet: &Fleet) -> InForce {
 async fn feedback_makes_a_better_policy_and_an_operator_s_rollback_holds() {
     let fleet = fleet("min_trials = 200\nmin_effective_trials = 20.0").await;
     let learner = Learner::start(&fleet);
-    judged_tasks(&fleet, 0, 400).await;
+    judged_tasks(&fleet, 0, 600).await;
     let promoted = eventually("a version is in force", || async {
         Some(in_force(&fleet).await).filter(|in_force| in_force.version == 1)
     })
@@ -214,8 +215,8 @@ async fn feedback_makes_a_better_policy_and_an_operator_s_rollback_holds() {
         previous: Some(1),
     };
     fleet.broker.put_in_force(&back, revision).await.unwrap();
-    judged_tasks(&fleet, 400, 700).await;
-    let saved = learned(&fleet, 700).await;
+    judged_tasks(&fleet, 600, 900).await;
+    let saved = learned(&fleet, 900).await;
     // A promotion is thought of after each save: at the one after the next it has been.
     eventually("it has been thought of", || async {
         sheet(&fleet.broker)
@@ -229,14 +230,14 @@ async fn feedback_makes_a_better_policy_and_an_operator_s_rollback_holds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_hand_a_version_is_stored_once_and_a_person_puts_it_in_force() {
-    let fleet = fleet("promote = \"manual\"\nmin_trials = 200\nmin_effective_trials = 20.0").await;
+    let fleet = fleet("promote = \"manual\"\nmin_trials = 300\nmin_effective_trials = 20.0").await;
     let _learner = Learner::start(&fleet);
-    judged_tasks(&fleet, 0, 390).await;
+    judged_tasks(&fleet, 0, 590).await;
     eventually("a version is stored", || async {
         fleet.broker.policy_manifest(1).await.ok().filter(|manifest| manifest.based_on == 0)
     })
     .await;
-    let saved = learned(&fleet, 390).await;
+    let saved = learned(&fleet, 590).await;
     eventually("it has been thought of again", || async {
         sheet(&fleet.broker)
             .await
@@ -294,6 +295,17 @@ async fn what_is_no_verdict_on_a_known_task_teaches_nothing() {
     let taken = outcomes(&fleet).await;
     let shown: Vec<_> = taken.iter().map(|outcome| (outcome.task_id.as_str(), outcome.quality)).collect();
     assert_eq!(shown, [("a", 1.0), ("d", 0.5)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_does_not_decode_stops_no_learning() {
+    let fleet = fleet("").await;
+    let _learner = Learner::start(&fleet);
+    store(&fleet, "result.sample.garbage", br#"{"cost_usd":null}"#.to_vec()).await;
+    judge(&fleet, "garbage", 1.0).await;
+    finished(&fleet, "a", HARD, 2, Signs::default()).await;
+    judge(&fleet, "a", 1.0).await;
+    learned(&fleet, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

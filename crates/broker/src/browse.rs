@@ -66,7 +66,7 @@ impl Broker {
     ) -> Result<impl Stream<Item = Result<TaskResult, ReadError>> + Send + use<>, ReadError> {
         let filter = agent.map_or_else(|| subjects::RESULTS.to_owned(), subjects::results_of);
         let entries = self.followed(Log::Results, &filter, start).await?;
-        let decode = |entry: Entry| entry.decode().map_err(|error| ReadError::new(Log::Results, error));
+        let decode = |entry: Entry| entry.decode().map_err(|error| ReadError::garbage(Log::Results, error));
         Ok(entries.map(move |entry| entry.and_then(decode)))
     }
 

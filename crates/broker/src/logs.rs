@@ -107,17 +107,34 @@ pub struct Reach {
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot read the stream {stream}: {reason}; was the fleet provisioned (`trilane provision`), and may this role read it?"
-)]
+#[error("cannot read the stream {stream}: {reason}")]
 pub struct ReadError {
     stream: &'static str,
-    reason: String,
+    reason: Reason,
+}
+
+/// What stands in the way.
+#[derive(Debug, thiserror::Error)]
+enum Reason {
+    #[error("{0}; was the fleet provisioned (`trilane provision`), and may this role read it?")]
+    Unread(String),
+    #[error("an entry is none of this fleet's, or of another version: {0}")]
+    Garbage(String),
 }
 
 impl ReadError {
     pub(crate) fn new(log: Log, reason: impl std::fmt::Display) -> Self {
-        Self { stream: log.stream(), reason: reason.to_string() }
+        Self { stream: log.stream(), reason: Reason::Unread(reason.to_string()) }
+    }
+
+    /// The entry is there, and does not decode.
+    pub(crate) fn garbage(log: Log, reason: impl std::fmt::Display) -> Self {
+        Self { stream: log.stream(), reason: Reason::Garbage(reason.to_string()) }
+    }
+
+    /// Whether what is stored is at fault: it reads the same whenever it is read.
+    pub fn is_garbage(&self) -> bool {
+        matches!(self.reason, Reason::Garbage(_))
     }
 }
 

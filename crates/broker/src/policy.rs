@@ -10,6 +10,7 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use trilane_protocol::streams::bucket_stream;
 use trilane_protocol::{Encoding, LaneName};
@@ -86,6 +87,17 @@ impl PolicyError {
     }
 }
 
+/// What is in force, as the bucket has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    /// The version, and who put it in force.
+    pub word: InForce,
+    /// What the next change is held against.
+    pub revision: u64,
+    /// When it was stored, by the server's clock.
+    pub stored_at: Timestamp,
+}
+
 /// A value of the bucket, and which message it is.
 struct Value {
     payload: Bytes,
@@ -99,12 +111,24 @@ impl Broker {
     /// # Errors
     /// [`PolicyError`] where the bucket cannot be read, or the word in it not.
     pub async fn policy_in_force(&self) -> Result<(InForce, u64), PolicyError> {
-        let Some(message) = self.policy_entry(CURRENT).await? else { return Ok((InForce::hand_made(), 0)) };
-        let revision = message.sequence;
-        match value(message) {
-            Some(value) => Ok((decoded(CURRENT, &value.payload)?, revision)),
-            None => Ok((InForce::hand_made(), revision)),
-        }
+        self.policy_followed().await.map(|Followed { word, revision, .. }| (word, revision))
+    }
+
+    /// The same, with when the server stored it: `since` is by the clock of whoever wrote it.
+    ///
+    /// # Errors
+    /// [`PolicyError`] where the bucket cannot be read, or the word in it not.
+    pub async fn policy_followed(&self) -> Result<Followed, PolicyError> {
+        let Some(message) = self.policy_entry(CURRENT).await? else {
+            let (word, stored_at) = (InForce::hand_made(), Timestamp::UNIX_EPOCH);
+            return Ok(Followed { word, revision: 0, stored_at });
+        };
+        let (revision, stored_at) = (message.sequence, stored_at(&message));
+        let word = match value(message) {
+            Some(value) => decoded(CURRENT, &value.payload)?,
+            None => InForce::hand_made(),
+        };
+        Ok(Followed { word, revision, stored_at })
     }
 
     /// What `version` is.
@@ -268,6 +292,11 @@ impl Broker {
         self.publish(message).await?;
         Ok(())
     }
+}
+
+/// When the server stored a message; for a time that cannot be, the last there is, so that nothing counts as long ago.
+fn stored_at(message: &StreamMessage) -> Timestamp {
+    Timestamp::from_nanosecond(message.time.unix_timestamp_nanos()).unwrap_or(Timestamp::MAX)
 }
 
 fn value(message: StreamMessage) -> Option<Value> {

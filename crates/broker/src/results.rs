@@ -99,8 +99,8 @@ impl Broker {
 }
 
 fn decode(payload: &[u8]) -> Result<TaskResult, ReadError> {
-    let encoding = Encoding::detect(None, payload).map_err(read_error)?;
-    encoding.decode(payload).map_err(read_error)
+    let read = Encoding::detect(None, payload).and_then(|encoding| encoding.decode(payload));
+    read.map_err(|error| ReadError::garbage(Log::Results, error))
 }
 
 fn read_error(error: impl std::fmt::Display) -> ReadError {

@@ -142,6 +142,9 @@ pub(crate) fn bound(result: TaskResult, message: LaneMessage) -> TaskResult {
     let LaneMessage { work, decision } = message;
     let earlier = work.told_earlier();
     TaskResult {
+        cost_usd: booked_usd(&result, work.spent.cost_usd),
+        // A share that is no number could not be written as JSON and read again.
+        signs: result.signs.clone().filter(|signs| signs.repetition.is_finite()),
         task_id: work.task_id,
         agent: work.agent,
         task_seq: Some(work.task_seq),
@@ -152,6 +155,16 @@ pub(crate) fn bound(result: TaskResult, message: LaneMessage) -> TaskResult {
         earlier,
         ..result
     }
+}
+
+/// What a task has cost by its worker's word; where that is no sum of money, what its hops before are known to have cost:
+/// the result must be written all the same, in numbers that can be read again.
+fn booked_usd(result: &TaskResult, before_usd: f64) -> f64 {
+    if result.cost_usd.is_finite() && result.cost_usd >= 0.0 {
+        return result.cost_usd;
+    }
+    tracing::warn!(task = %result.task_id, "a worker hands in a cost that is no sum of money; it is not booked");
+    before_usd
 }
 
 /// What is kept of an answer that was not good enough. What it has used is what was used beyond the hops before it.
@@ -166,7 +179,7 @@ pub(crate) fn earlier_answer(message: &LaneMessage, result: &TaskResult, reason:
             completion_tokens: all.completion_tokens.saturating_sub(before.completion_tokens),
             cached_tokens: all.cached_tokens.saturating_sub(before.cached_tokens),
         },
-        cost_usd: (result.cost_usd - work.spent.cost_usd).max(0.0),
+        cost_usd: (booked_usd(result, work.spent.cost_usd) - work.spent.cost_usd).max(0.0),
         signs: result.signs.clone().unwrap_or_default(),
         reason,
         propensity: decision.propensity,
@@ -179,4 +192,25 @@ pub(crate) fn earlier_answer(message: &LaneMessage, result: &TaskResult, reason:
 fn id_reused() -> TaskError {
     let text = "another task of this agent has used the id; its result stands, and this answer is dropped";
     TaskError::new("id_reused", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(cost_usd: f64) -> TaskResult {
+        let error = TaskError::new("failed", "no reason");
+        let (agent, task_id) = ("sample".parse().unwrap(), "t".parse().unwrap());
+        let failed =
+            TaskResult::without_answer(agent, task_id, None, Status::Failed, error, Timestamp::UNIX_EPOCH);
+        TaskResult { cost_usd, ..failed }
+    }
+
+    #[test]
+    fn a_cost_that_is_no_sum_of_money_is_not_booked() {
+        for (said, booked) in [(0.5, 0.5), (0.0, 0.0), (f64::NAN, 0.25), (f64::INFINITY, 0.25), (-1.0, 0.25)]
+        {
+            assert_eq!(booked_usd(&result(said), 0.25), booked, "{said}");
+        }
+    }
 }

@@ -21,6 +21,10 @@ const SHADOW_WEIGHT: f64 = 0.5;
 /// Signs are guesses from the form of an answer.
 const SIGNS_WEIGHT: f64 = 0.25;
 
+/// Most times that an answer of a drawn lane counts for those that were not drawn: without a bound, one bad sign on a lane
+/// that is tried once in a hundred would outweigh twenty people. At 3 a sign (0.25) stays below one person's verdict.
+const MAX_INVERSE_PROPENSITY: f64 = 3.0;
+
 /// One judged answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Judged {
@@ -32,11 +36,12 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    /// What a head learns it with: the share that its source counts, and where the lane was drawn 1 divided by the
-    /// propensity, so that lanes which are rarely tried count for all the times they were not.
+    /// What a head learns it with: 1 divided by the propensity, within a bound, so that lanes which are rarely tried count
+    /// for the times they were not; then the share that its source counts.
     pub(crate) fn weight(&self) -> f64 {
         let is_drawn = self.drawn.is_some() && self.outcome.propensity > 0.0;
-        weight_of(self.outcome.source) / if is_drawn { self.outcome.propensity } else { 1.0 }
+        let times = if is_drawn { self.outcome.propensity.recip().min(MAX_INVERSE_PROPENSITY) } else { 1.0 };
+        weight_of(self.outcome.source) * times
     }
 }
 

@@ -58,17 +58,24 @@ pub(crate) enum Asks {
 pub(crate) struct Gatherer {
     pub(crate) broker: Broker,
     pub(crate) config: Arc<Config>,
+    /// What only learners know, and questions to a judge are named by.
+    pub(crate) nonce: Arc<str>,
 }
 
 /// What is found for an entry.
 type Found = Result<Lesson, ReadError>;
 
 impl Gatherer {
-    /// All that belongs to an entry. What the server does not answer is asked again until it does.
+    /// All that belongs to an entry. What the server does not answer is asked again until it does; where something that
+    /// belongs to it does not decode, nothing is learned from it.
     pub(crate) async fn gather(&self, log: Log, entry: &Entry) -> Lesson {
         loop {
             match self.look_up(log, entry).await {
                 Ok(lesson) => return lesson,
+                Err(error) if error.is_garbage() => {
+                    tracing::warn!(%error, "what belongs to an outcome does not read; nothing is learned of it");
+                    return Lesson::of(log, entry).unused(Unused::Garbage);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot look up what belongs to an outcome; trying again");
                 }
@@ -168,7 +175,7 @@ impl Gatherer {
 
     /// What a model says of a shadow.
     async fn verdict(&self, mut lesson: Lesson, result: &TaskResult) -> Found {
-        let Some(subject) = Subject::of(&result.metadata, &result.task_id) else {
+        let Some(subject) = Subject::of(&result.metadata, &result.task_id, &self.nonce) else {
             return Ok(lesson.unused(Unused::Garbage));
         };
         let Some(text) = &result.text else { return Ok(lesson.unused(Unused::NoAnswer)) };
@@ -240,7 +247,7 @@ impl Gatherer {
             task_id: shadow.task_id.clone(),
             lane: shadow.lane.clone(),
         };
-        judge::question(&subject, text, reference, &shadow.text, model)
+        judge::question(&subject, &self.nonce, text, reference, &shadow.text, model)
     }
 }
 

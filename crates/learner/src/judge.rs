@@ -126,22 +126,22 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// What a question is about, by the metadata of its result. Whoever may publish tasks of any agent could write these;
-    /// he may give feedback on any task too. The name must fit, so that nobody else's metadata is taken for ours.
-    pub(crate) fn of(metadata: &Metadata, question: &TaskId) -> Option<Self> {
+    /// What a question is about, by the metadata of its result. The name must fit, which only learners can make, from what
+    /// is drawn once and kept in their state: nobody else's metadata is taken for ours, and nobody can use the id beforehand.
+    pub(crate) fn of(metadata: &Metadata, question: &TaskId, nonce: &str) -> Option<Self> {
         let word = |key: &str| metadata.get(key)?.as_str();
         let subject = Self {
             agent: word("agent")?.parse().ok()?,
             task_id: word("task_id")?.parse().ok()?,
             lane: word("lane")?.parse().ok()?,
         };
-        (subject.question()? == *question).then_some(subject)
+        (subject.question(nonce)? == *question).then_some(subject)
     }
 
-    /// The id of the question.
-    pub(crate) fn question(&self) -> Option<TaskId> {
+    /// The id of the question, which nobody can tell who does not know `nonce`.
+    pub(crate) fn question(&self, nonce: &str) -> Option<TaskId> {
         let Self { agent, task_id, lane } = self;
-        TaskId::new(hash(&format!("{agent}/{task_id}/{lane}"), NAME_DIGITS)).ok()
+        TaskId::new(hash(&format!("{nonce}/{agent}/{task_id}/{lane}"), NAME_DIGITS)).ok()
     }
 
     fn metadata(&self) -> Metadata {
@@ -157,6 +157,7 @@ impl Subject {
 /// The mark between the parts is a hash of them, so that no part can hold it and pass for another.
 pub(crate) fn question(
     subject: &Subject,
+    nonce: &str,
     task: &Text,
     reference: &str,
     answer: &str,
@@ -172,7 +173,7 @@ pub(crate) fn question(
     let parts = [part("task", &asked), part("reference", reference), part("candidate", answer)].join("\n\n");
     let message = |role, content: String| Message { role, content };
     Some(Task {
-        id: Some(subject.question()?),
+        id: Some(subject.question(nonce)?),
         messages: Some(vec![message(Role::System, QUESTION.into()), message(Role::User, parts)]),
         sensitivity: Some(Sensitivity::Public),
         model: Some(model.clone()),

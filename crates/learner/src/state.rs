@@ -1,6 +1,7 @@
 //! What is saved of a learner, and by whom: of several learners the one whose sheet is the newest learns.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,9 @@ struct Sheet {
     /// Outcomes that the newest stored version has learned from.
     stored_outcomes: u64,
     parts: BTreeMap<String, Part>,
+    /// What questions to a judge are named by; drawn once.
+    #[serde(default)]
+    nonce: String,
 }
 
 /// Which place of a part counts, and what lies there.
@@ -89,6 +93,8 @@ pub(crate) struct Claim {
 /// Saves, as long as nobody else does.
 #[derive(Debug)]
 pub(crate) struct Keeper {
+    /// What only learners know, and questions to a judge are named by.
+    pub(crate) nonce: Arc<str>,
     broker: Broker,
     holder: String,
     saves: u64,
@@ -187,6 +193,7 @@ impl Claim {
 
     fn new(broker: &Broker) -> Self {
         let keeper = Keeper {
+            nonce: format!("{:032x}", rand::random::<u128>()).into(),
             broker: broker.clone(),
             holder: String::new(),
             saves: 0,
@@ -221,6 +228,9 @@ async fn read(broker: &Broker, kept: &Kept) -> Result<Result<Claim, Corrupt>, St
     claim.student.seen_at = sheet.seen_at;
     claim.student.in_force.number = sheet.base;
     claim.keeper.saves = sheet.saves;
+    if !sheet.nonce.is_empty() {
+        claim.keeper.nonce = sheet.nonce.as_str().into();
+    }
     claim.keeper.parts = sheet.parts.clone();
     let Sheet { positions, stored_outcomes, .. } = sheet;
     Ok(Ok(Claim { positions, stored_outcomes, ..claim }))
@@ -299,6 +309,7 @@ impl Keeper {
             seen_at: student.seen_at,
             stored_outcomes,
             parts: parts.clone(),
+            nonce: self.nonce.to_string(),
         };
         self.revision = self.broker.keep_learner_sheet(Encoding::Json.encode(&sheet), self.revision).await?;
         (self.saves, self.parts) = (sheet.saves, parts);

@@ -9,16 +9,17 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use trilane_broker::Broker;
 use trilane_broker::learner_state::StateError;
 use trilane_broker::logs::{Log, ReadError, Start};
+use trilane_broker::policy;
 use trilane_broker::publish::PublishError;
 use trilane_protocol::alert::Alert;
 use trilane_protocol::learning::{JUDGE, Outcome};
 use trilane_protocol::{AgentName, Encoding, Task, TaskId, subjects};
-use trilane_routing::snapshot::InForce;
 use trilane_service::metrics::catalogue::{NOT_LEARNED, OUTCOMES, SHADOWS_ASKED, TRIALS};
 use trilane_service::metrics::labels::Lane;
 use trilane_service::{Config, Shutdown};
 
 use crate::gather::{Asks, Gatherer, Lesson, recall};
+use crate::promote::Stored;
 use crate::state::{Claim, Keeper, Positions};
 use crate::student::{Followed, Student};
 use crate::windows::is_wanted;
@@ -59,8 +60,10 @@ pub(crate) struct Tenure {
     pub(crate) broker: Broker,
     pub(crate) config: Arc<Config>,
     pub(crate) student: Student,
-    /// What is in force, with the revision that the next change is held against; none before it was first seen.
-    pub(crate) in_force: Option<(InForce, u64)>,
+    /// What is in force; none before it was first seen.
+    pub(crate) in_force: Option<policy::Followed>,
+    /// What is stored and could not be put in force yet.
+    pub(crate) stored: Option<Stored>,
     /// Outcomes that the newest stored version has learned from.
     pub(crate) stored_outcomes: u64,
     /// Outcomes when a promotion was last thought of.
@@ -79,6 +82,7 @@ impl Tenure {
             config: Arc::new(config.clone()),
             student,
             in_force: None,
+            stored: None,
             stored_outcomes,
             weighed_outcomes: 0,
             keeper,
@@ -143,7 +147,9 @@ impl Tenure {
 
     /// Everything behind the positions, in the order of each log, with what belongs to it.
     async fn lessons(&mut self) -> Result<BoxStream<'static, Result<Lesson, ReadError>>, ReadError> {
-        let gatherer = Gatherer { broker: self.broker.clone(), config: Arc::clone(&self.config) };
+        let (broker, config, nonce) =
+            (self.broker.clone(), Arc::clone(&self.config), Arc::clone(&self.keeper.nonce));
+        let gatherer = Gatherer { broker, config, nonce };
         let mut followed = Vec::new();
         for (log, filter) in LOGS {
             let last = self.broker.reach(log).await?.last_sequence;
@@ -221,19 +227,19 @@ impl Tenure {
 
     /// Looks at what classifiers follow. Returns whether that is known.
     pub(crate) async fn follow_in_force(&mut self) -> bool {
-        let found = self.broker.policy_in_force().await;
-        let known = self.in_force.as_ref().map(|(in_force, _)| in_force.version);
+        let found = self.broker.policy_followed().await;
+        let known = self.in_force.as_ref().map(|followed| followed.word.version);
         let followed = match found {
-            Ok(found) if known == Some(found.0.version) => Ok((found, None)),
+            Ok(found) if known == Some(found.word.version) => Ok((found, None)),
             Ok(found) => {
-                self.broker.policy_weights(found.0.version).await.map(|weights| (found, Some(weights)))
+                self.broker.policy_weights(found.word.version).await.map(|weights| (found, Some(weights)))
             }
             Err(error) => Err(error),
         };
         match followed {
             Ok((found, weights)) => {
                 if let Some(weights) = weights {
-                    self.student.follow(Followed { number: found.0.version, weights });
+                    self.student.follow(Followed { number: found.word.version, weights });
                 }
                 self.in_force = Some(found);
                 true

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use trilane_protocol::learning::Outcome;
-use trilane_routing::off_policy::Trial;
+use trilane_routing::off_policy::{Trial, is_next_look};
 
 /// Trials that are kept; they are saved in one message, at some 150 bytes each.
 const MAX_TRIALS: usize = 4_000;
@@ -14,6 +14,12 @@ const MAX_TRIALS: usize = 4_000;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trials {
     noted: VecDeque<Noted>,
+    /// Trials that have ever counted, also those that have gone since.
+    #[serde(default)]
+    seen: u64,
+    /// How many had when the candidate was last held against the policy in force.
+    #[serde(default)]
+    last_look: u64,
 }
 
 /// A trial, and of which task.
@@ -30,6 +36,7 @@ struct Noted {
 impl Trials {
     /// Notes a trial of a task, before anything is learned of it.
     pub(crate) fn note(&mut self, outcome: &Outcome, trial: Trial, counts: bool) {
+        self.seen += u64::from(counts);
         self.noted.push_back(Noted { task: task_of(outcome), counts, trial });
         while self.noted.len() > MAX_TRIALS {
             self.noted.pop_front();
@@ -45,6 +52,7 @@ impl Trials {
         if trial.offers.get(trial.chosen).is_some_and(|offer| offer.lane == outcome.lane) {
             trial.quality = outcome.quality;
         }
+        self.seen += u64::from(counts && !noted.counts);
         noted.counts |= counts;
         true
     }
@@ -52,6 +60,16 @@ impl Trials {
     /// Those that count.
     pub(crate) fn counted(&self) -> Vec<Trial> {
         self.noted.iter().filter(|noted| noted.counts).map(|noted| noted.trial.clone()).collect()
+    }
+
+    /// Whether enough has come since the last look for another one: each is a chance to be taken in by luck.
+    pub(crate) fn is_next_look(&self) -> bool {
+        is_next_look(self.seen, self.last_look, MAX_TRIALS as u64)
+    }
+
+    /// Takes note of a look.
+    pub(crate) fn looked(&mut self) {
+        self.last_look = self.seen;
     }
 
     /// How many count.
@@ -68,7 +86,7 @@ impl Trials {
 
     /// Begins anew, because another policy is in force.
     pub(crate) fn clear(&mut self) {
-        self.noted.clear();
+        *self = Self::default();
     }
 }
 

@@ -55,6 +55,9 @@ pub struct Decision {
     pub score: Score,
     /// Chance of a good answer that the lane had to reach, 0 to 1.
     pub threshold: f64,
+    /// What the chance in the cloud had to be above the best local one, where a target steers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bar: Option<f64>,
     /// Every lane that was considered, with its numbers.
     pub candidates: Vec<Candidate>,
     /// Where the policy moved the task away from its first choice.

@@ -126,5 +126,5 @@ impl Router<'_> {
 fn moved(first: Choice, second: Choice) -> Choice {
     let adjustment = Adjustment { from: first.lane, to: second.lane.clone(), cause: second.reason };
     let adjustments = first.adjustments.into_iter().chain([adjustment]).collect();
-    Choice { adjustments, candidates: first.candidates, threshold: first.threshold, ..second }
+    Choice { adjustments, candidates: first.candidates, threshold: first.threshold, bar: first.bar, ..second }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Choice {
     pub(crate) adjustments: Vec<Adjustment>,
     /// Chance of a good answer that a lane had to reach.
     pub(crate) threshold: f64,
+    /// What the cloud had to add, where a target steers; a tie that was broken is taken off it.
+    pub(crate) bar: Option<f64>,
     /// Probability with which the lane was to be taken.
     pub(crate) propensity: f64,
 }
@@ -55,6 +57,7 @@ impl Choice {
             screen,
             score: scored.score,
             threshold: self.threshold,
+            bar: self.bar,
             candidates: self.candidates,
             adjustments: self.adjustments,
             propensity: self.propensity,
@@ -90,7 +93,8 @@ impl<'a> Lanes<'a> {
         let (chosen, reason, explanation) =
             (preferred.candidate.clone(), preferred.reason, preferred.explanation);
         let threshold = preferred.threshold;
-        Ok(Choice { threshold, ..self.choice(&chosen, reason, explanation, policy, candidates) })
+        let bar = bar.map(|bar| bar.gain - bar.tie);
+        Ok(Choice { threshold, bar, ..self.choice(&chosen, reason, explanation, policy, candidates) })
     }
 
     /// The same candidates, and the lane that was drawn.
@@ -103,7 +107,7 @@ impl<'a> Lanes<'a> {
         );
         let candidates = chosen.candidates.clone();
         let choice = self.choice(drawn, Reason::Explored, explanation, policy, candidates);
-        Some(Choice { threshold: chosen.threshold, ..choice })
+        Some(Choice { threshold: chosen.threshold, bar: chosen.bar, ..choice })
     }
 
     /// The lane of the pinned model. Where the screen has left only local lanes and the model is on
@@ -260,6 +264,7 @@ impl<'a> Lanes<'a> {
             candidates,
             adjustments: Vec::new(),
             threshold: policy.good_enough,
+            bar: None,
             propensity: 1.0,
         }
     }

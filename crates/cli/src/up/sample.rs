@@ -209,6 +209,7 @@ mod tests {
                 prompt_tokens: 9,
             },
             threshold: 0.5,
+            bar: None,
             candidates: Vec::new(),
             adjustments: Vec::new(),
             propensity: 1.0,

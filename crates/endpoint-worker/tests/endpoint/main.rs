@@ -99,6 +99,7 @@ fn assignment() -> Assignment {
             prompt_tokens: 1,
         },
         threshold: 0.5,
+        bar: None,
         candidates: Vec::new(),
         adjustments: Vec::new(),
         propensity: 1.0,

@@ -35,6 +35,7 @@ pub(crate) fn decision(name: &str, zone: Zone, propensity: f64) -> Decision {
             prompt_tokens: 1,
         },
         threshold: 0.5,
+        bar: None,
         candidates: vec![
             candidate("local-fast", 0.6, 0.0),
             candidate("local-deep", 0.7, 0.0),
@@ -133,6 +134,17 @@ fn an_outcome_says_what_was_promised_paid_and_drawn() {
         (0.6, 0.9, 0.03, "shipped-1+w2", 5)
     );
     assert!((judged.weight() - FEEDBACK_WEIGHT / 0.9).abs() < 1e-12, "a rare choice counts for more");
+}
+
+#[test]
+fn no_sign_on_a_rare_lane_outweighs_a_person() {
+    let rare = |signs| result(decision("local-fast", Zone::Local, 0.01), signs);
+    let by_sign = taken(&rare(Some(Signs { refused: true, ..Signs::default() })), false).remove(0);
+    let often = local(Signs::default());
+    let by_person = of_feedback(&often, Feedback::Quality(1.0), AT).unwrap();
+    assert!(by_sign.drawn.is_some() && by_sign.weight() < by_person.weight());
+    let rare_person = of_feedback(&rare(None), Feedback::Quality(1.0), AT).unwrap();
+    assert!((rare_person.weight() - FEEDBACK_WEIGHT * MAX_INVERSE_PROPENSITY).abs() < 1e-12);
 }
 
 #[test]

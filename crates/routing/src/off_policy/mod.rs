@@ -9,6 +9,7 @@
 //! * [`trial`]: a task with all that is needed to judge policies by it
 //! * [`contender`]: the policies that are held against each other
 //! * [`rule`]: which lane another policy would have taken
+//! * [`support`]: what of the trials can be reckoned with: lanes that some of them took
 //! * [`report`]: what each is worth, with 95 % intervals
 //! * [`promotion`]: whether the candidate has earned to be put in force
 
@@ -16,11 +17,13 @@ pub mod contender;
 pub mod promotion;
 pub mod report;
 pub mod rule;
+pub mod support;
 #[cfg(test)]
 mod tests;
 pub mod trial;
 
 pub use contender::Contender;
-pub use promotion::{Bounds, Promotion, Why, promotes};
+pub use promotion::{Bounds, Promotion, Why, is_next_look, promotes};
 pub use report::{Comparison, Estimate, Report, report};
+pub use support::{Supported, supported};
 pub use trial::{InvalidTrial, Offer, Trial};

@@ -88,6 +88,13 @@ impl Report {
     }
 }
 
+impl Comparison {
+    /// What the gain is above, dollars a task, at so many standard errors.
+    pub(super) fn low_usd_at(&self, standard_errors: f64) -> f64 {
+        self.gain_usd - (self.gain_usd - self.low_usd) / STANDARD_ERRORS * standard_errors
+    }
+}
+
 /// What a contender earns on each trial, and what of it was seen.
 struct Gains<'a> {
     contender: &'a Contender,

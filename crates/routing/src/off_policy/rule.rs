@@ -9,7 +9,7 @@ use crate::features::Features;
 use crate::learn::Weights;
 use crate::learned::blend;
 use crate::policy::Policy;
-use crate::prefer::{Bar, fits, gain, prefer};
+use crate::prefer::{Bar, fits, prefer};
 use crate::registry::{Lane, Registry};
 use crate::score::{ColdStart, Scorer};
 
@@ -66,8 +66,7 @@ pub fn choose(
         }
     };
     let candidates: Vec<Candidate> = offers.iter().map(candidate).collect();
-    let met = policy.target.and_then(|_| gain(&decision.candidates, registry));
-    let bar = met.map(|met| Bar { gain: decision.threshold - met.best_local, tie: 0.0 });
+    let bar = decision.bar.map(|gain| Bar { gain, tie: 0.0 });
     let preferred = prefer(&candidates, registry, policy, bar)?;
     offers.iter().position(|offer| offer.lane == preferred.candidate.lane)
 }

@@ -86,6 +86,7 @@ fn decision(to: &str, sensitivity: Sensitivity) -> Decision {
             prompt_tokens: 10,
         },
         threshold: 0.6,
+        bar: None,
         candidates,
         adjustments: Vec::new(),
         propensity: 1.0,

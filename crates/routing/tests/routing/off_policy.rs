@@ -1,8 +1,9 @@
 //! What another policy would have chosen is what routing would choose with its weights.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use trilane_protocol::{Generation, Work};
+use trilane_protocol::{Generation, LaneName, Work};
 use trilane_routing::features::extract;
 use trilane_routing::learn::Weights;
 use trilane_routing::learned::LearnedScorer;
@@ -32,12 +33,27 @@ fn weights(seed: usize) -> Weights {
 
 #[test]
 fn the_rule_of_trials_is_the_rule_of_routing() {
-    let mut lanes = std::collections::BTreeSet::new();
+    assert_eq!(lanes_by_the_same_rule(None).len(), 3, "each lane was chosen by some");
+}
+
+#[test]
+fn where_a_target_steers_trials_meet_the_bar_that_the_task_met() {
+    // From a bar that is always reached to one that never is: the sum of chance and bar is held to 0 and 1 then.
+    for bar in [-0.9, 0.0, 0.05, 0.3, 0.9] {
+        assert!(lanes_by_the_same_rule(Some(bar)).len() > 1, "bar {bar}");
+    }
+}
+
+/// Routes the prompts by many weights, and asks the rule of trials for the same. Returns the lanes that were taken.
+fn lanes_by_the_same_rule(bar: Option<f64>) -> BTreeSet<LaneName> {
+    let mut lanes = BTreeSet::new();
     for seed in 0..64 {
         let (learned, other) = (weights(seed), weights(seed + 1));
         let scorer = Arc::new(LearnedScorer::new(Arc::new(learned.clone()), 1));
-        let mut world = World { scorer, ..World::shipped() };
+        let mut world = World { scorer, bar, ..World::shipped() };
         world.policy.explore = 0.0;
+        // A floor would speak before the target.
+        world.policy.quality_floor = if bar.is_some() { 0.0 } else { world.policy.quality_floor };
         for work in PROMPTS.iter().flat_map(|prompt| [public(prompt, 0.0), private(prompt, 0.0)]) {
             let work = Work { complexity: None, ..work };
             let features = extract(&work.messages, &work.generation);
@@ -53,5 +69,5 @@ fn the_rule_of_trials_is_the_rule_of_routing() {
             lanes.insert(decision.lane);
         }
     }
-    assert_eq!(lanes.len(), 3, "each lane was chosen by some");
+    lanes
 }

@@ -138,6 +138,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if let Judge::Model(JudgeLane { lane }) = &config.learning.judge {
         check_lane("learning.judge.lane", lane, config)?;
+        if config.registry.lanes[lane].zone != Zone::Local {
+            return Err(bad(
+                "learning.judge.lane",
+                "expected a lane of the local zone: a judge is shown whole answers",
+            ));
+        }
         let has_entry = config.registry.agents.keys().any(|agent| agent.as_str() == JUDGE);
         if config.policy.unknown_agent == UnknownAgent::Reject && !has_entry {
             let problem = format!(
@@ -201,6 +207,7 @@ mod tests {
             ("shadow_lane = \"cloud\"", "learning.shadow_lane", "local zone"),
             ("shadow_lane = \"local-dep\"", "learning.shadow_lane", "did you mean `local-deep`?"),
             ("judge = { lane = \"x\" }", "learning.judge.lane", "there is no lane `x`"),
+            ("judge = { lane = \"cloud\" }", "learning.judge.lane", "local zone"),
             (
                 "judge = { lane = \"local-deep\" }\n[policy]\nunknown_agent = \"reject\"",
                 "learning.judge.lane",

@@ -38,6 +38,7 @@ fn decision(sensitivity: Sensitivity) -> Decision {
             prompt_tokens: 9,
         },
         threshold: 0.5,
+        bar: None,
         candidates: vec![
             candidate("local-deep", 0.31, 0.0, CandidateVerdict::TooWeak),
             candidate("cloud", 0.93, 0.004, CandidateVerdict::Eligible),

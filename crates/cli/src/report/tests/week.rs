@@ -218,6 +218,7 @@ fn decide(is_private: bool, hard: f64, usage: Usage, at: Timestamp, index: u32) 
             prompt_tokens: 500,
         },
         threshold,
+        bar: None,
         candidates,
         adjustments: Vec::new(),
         propensity: 1.0,
