@@ -44,7 +44,7 @@ fn patterns(value: &Value) -> usize {
         Value::Object(map) => {
             let own = map.get("pattern").is_some_and(Value::is_string);
             let named =
-                map.get("patternProperties").and_then(Value::as_object).map_or(0, |names| names.len());
+                map.get("patternProperties").and_then(Value::as_object).map_or(0, serde_json::Map::len);
             usize::from(own) + named + map.values().map(patterns).sum::<usize>()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
