@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use trilane_broker::Broker;
 use trilane_broker::logs::{Entry, Log, ReadError};
 use trilane_protocol::decision::Decision;
-use trilane_protocol::learning::{Feedback, JUDGE, Outcome, ShadowAnswer, ShadowRequest};
+use trilane_protocol::learning::{Feedback, JUDGE, Outcome, OutcomeSource, ShadowAnswer, ShadowRequest};
 use trilane_protocol::{AgentName, Task, TaskId, TaskResult};
 use trilane_routing::example::{Content, Example, Text};
 use trilane_routing::features::Features;
@@ -251,6 +251,13 @@ impl Gatherer {
     }
 }
 
+/// Whether an outcome counts beside the one on record. Of two verdicts the first stands; the same one comes again where a
+/// learner was cut off before it saved.
+fn outweighs(outcome: &Outcome, before: &Outcome) -> bool {
+    let is_another_verdict = outcome.source == OutcomeSource::Feedback && outcome.at != before.at;
+    before.source < outcome.source || before.source == outcome.source && !is_another_verdict
+}
+
 /// Holds a lesson against what was taken of the task before, and keeps out what has something weightier on record. Once all
 /// that came before is published, since two verdicts on a task may come at once.
 pub(crate) async fn recall(broker: &Broker, lesson: &mut Lesson) {
@@ -268,7 +275,7 @@ pub(crate) async fn recall(broker: &Broker, lesson: &mut Lesson) {
     let known = lesson.learned.len();
     lesson.learned.retain(|judged| {
         let is_same = |before: &&Outcome| before.lane == judged.outcome.lane;
-        before.as_ref().filter(is_same).is_none_or(|before| before.source <= judged.outcome.source)
+        before.as_ref().filter(is_same).is_none_or(|before| outweighs(&judged.outcome, before))
     });
     if lesson.learned.len() < known {
         lesson.unused = Some(Unused::Superseded);
