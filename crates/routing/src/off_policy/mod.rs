@@ -10,7 +10,7 @@
 //! * [`contender`]: the policies that are held against each other
 //! * [`rule`]: which lane another policy would have taken
 //! * [`support`]: what of the trials can be reckoned with: lanes that some of them took
-//! * [`report`]: what each is worth, with 95 % intervals
+//! * [`mod@report`]: what each is worth, with 95 % intervals
 //! * [`promotion`]: whether the candidate has earned to be put in force
 
 pub mod contender;
