@@ -52,7 +52,7 @@ const SHADOWS_MAX_AGE: Duration = Duration::from_secs(24 * 3_600);
 
 /// Snapshots of the learned policy that the bucket has room for, bytes: each head has less than a megabyte, and old
 /// versions are taken out by the learner.
-const POLICY_MAX_BYTES: i64 = 512 * 1_024 * 1_024;
+const POLICY_MAX_BYTES: i64 = 128 * 1_024 * 1_024;
 
 /// Seconds after which a janitor that fell silent loses the advisory that it had in hand.
 const ADVISORIES_ACK_WAIT_S: u64 = 60;
